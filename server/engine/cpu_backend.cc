@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "server/engine/cpu_backend.h"
+
+#include <algorithm>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "server/base/ordered_sum.h"
+#include "server/base/worker_pool.h"
+#include "server/kernels/cpu/cpu_kernels.h"
+#include "server/kernels/reference/reference_kernels.h"
+
+namespace lossd {
+namespace {
+
+// Elements that a thread takes at a time: some 50 us of work, so that handing it
+// over costs little beside it.
+constexpr int64_t kGrain = 1 << 16;
+
+// A range of units of one job.
+struct Chunk {
+  Job* job;
+  int64_t begin;
+  int64_t end;
+  Findings findings;
+};
+
+void AppendChunks(Job* job, std::vector<Chunk>* chunks) {
+  const int64_t elements =
+      job->geometry->row_loss ? job->geometry->row_length : kLeaf;
+  const int64_t step = std::max<int64_t>(1, kGrain / std::max<int64_t>(1, elements));
+  for (int64_t begin = 0; begin < job->units; begin += step) {
+    chunks->push_back({job, begin, std::min(begin + step, job->units), {}});
+  }
+}
+
+class CpuBackend : public Backend {
+ public:
+  CpuBackend(std::string name, int threads, const KernelTable& kernels)
+      : name_(std::move(name)), kernels_(kernels), pool_(threads) {}
+
+  DeviceClass device_class() const override { return DeviceClass::kCpu; }
+  std::string name() const override { return name_; }
+  std::string device() const override { return "cpu:0"; }
+  std::string target() const override { return kernels_.target; }
+  int parallelism() const override { return pool_.threads(); }
+
+  void Run(absl::Span<Job* const> jobs) override {
+    std::vector<Chunk> chunks;
+    for (Job* job : jobs) AppendChunks(job, &chunks);
+    pool_.ParallelFor(static_cast<int64_t>(chunks.size()), [&](int64_t i) {
+      Chunk& chunk = chunks[i];
+      chunk.findings = kernels_.Run(*chunk.job, chunk.begin, chunk.end);
+    });
+    for (const Chunk& chunk : chunks) chunk.job->findings.Merge(chunk.findings);
+  }
+
+ private:
+  const std::string name_;
+  const KernelTable kernels_;
+  WorkerPool pool_;
+};
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Backend>> MakeCpuBackend(
+    int threads, absl::string_view target) {
+  std::string known;
+  for (const KernelTable& kernels : CpuKernels()) {
+    if (target.empty() || target == kernels.target) {
+      return std::make_unique<CpuBackend>("cpu", threads, kernels);
+    }
+    absl::StrAppend(&known, known.empty() ? "" : ", ", kernels.target);
+  }
+  return absl::InvalidArgumentError(
+      absl::StrCat("target = ", target, " is not one that this CPU has: ", known,
+                   ". Leave it empty for the best."));
+}
+
+std::unique_ptr<Backend> MakeReferenceBackend() {
+  return std::make_unique<CpuBackend>("reference", 1, ReferenceKernels());
+}
+
+}  // namespace lossd

@@ -1,0 +1,333 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "server/engine/engine.h"
+
+#include <cfloat>
+#include <cmath>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "server/base/half.h"
+#include "server/base/ordered_sum.h"
+#include "server/engine/validation.h"
+
+namespace lossd {
+namespace {
+
+bool Wants(const Evaluation& evaluation, Output output) {
+  if (!evaluation.outputs.empty()) return evaluation.outputs.Has(output);
+  return output == Output::kLoss ||
+         (output == Output::kGradients && evaluation.gradient);
+}
+
+bool IsMean(const Evaluation& evaluation) {
+  return evaluation.reduction == Reduction::kMean ||
+         evaluation.reduction == Reduction::kDefault;
+}
+
+// Stores a double as an element of `dtype`; gives back what was stored.
+double StoreRounded(double value, Dtype dtype, uint8_t* to) {
+  const auto put = [&](auto rounded) {
+    std::memcpy(to, &rounded, sizeof(rounded));
+  };
+  switch (dtype) {
+    case Dtype::kFloat16: {
+      const Float16 half = ToFloat16(value);
+      put(half);
+      return ToFloat(half);
+    }
+    case Dtype::kBfloat16: {
+      const Bfloat16 half = ToBfloat16(value);
+      put(half);
+      return ToFloat(half);
+    }
+    case Dtype::kFloat32:
+      put(static_cast<float>(value));
+      return static_cast<float>(value);
+    default:
+      put(value);
+      return value;
+  }
+}
+
+OwnedTensor Allocate(Dtype dtype, const Shape& shape) {
+  const int64_t elements = ElementCount(shape).value();
+  return {dtype, shape, AlignedBuffer(elements * DtypeSize(dtype))};
+}
+
+Destination DestinationOf(OwnedTensor* tensor) {
+  return {tensor->dtype, tensor->data.data()};
+}
+
+int64_t ElementsOf(const Shape& shape) { return ElementCount(shape).value(); }
+
+// Bytes of the answer's tensors.
+int64_t ResponseBytes(const Evaluation& evaluation, const Geometry& geometry) {
+  const TensorView& lead = evaluation.arguments.tensor(0);
+  const int64_t size = DtypeSize(lead.dtype);
+  const int64_t losses = ElementsOf(geometry.loss_shape) * size;
+  int64_t bytes = 0;
+  if (Wants(evaluation, Output::kLoss)) {
+    bytes += evaluation.reduction == Reduction::kNone ? losses : size;
+  }
+  if (Wants(evaluation, Output::kElementwiseLosses)) bytes += losses;
+  if (Wants(evaluation, Output::kProbabilities)) bytes += lead.elements * size;
+  if (Wants(evaluation, Output::kLogProbabilities)) bytes += lead.elements * size;
+  if (Wants(evaluation, Output::kPredictedClasses)) {
+    bytes += ElementsOf(geometry.class_shape) * 8;
+  }
+  if (Wants(evaluation, Output::kGradients)) {
+    const Dtype asked = evaluation.gradient_dtype;
+    const int64_t each = asked == Dtype::kUnspecified ? size : DtypeSize(asked);
+    for (int slot : GradientSlots(evaluation)) {
+      bytes += evaluation.arguments.tensor(slot).elements * each;
+    }
+  }
+  return bytes;
+}
+
+Cost CostOf(const Evaluation& evaluation, const Geometry& geometry,
+            int64_t units) {
+  const int64_t sums =
+      kMetricSums + static_cast<int64_t>(evaluation.loss->schema.metrics.size());
+  const int64_t tile = geometry.row_loss ? geometry.row_length : kLeaf;
+  return {static_cast<double>(evaluation.arguments.tensor(0).elements) *
+                  evaluation.loss->operations_per_element +
+              static_cast<double>(units),
+          units * sums * 8 + tile * 8 * (2 * kMaxTensors + 4)};
+}
+
+int64_t InputBytes(const Evaluation& evaluation) {
+  int64_t bytes = 0;
+  for (const TensorView& tensor : evaluation.arguments.tensors) {
+    bytes += tensor.elements * DtypeSize(tensor.dtype);
+  }
+  return bytes;
+}
+
+// Float lanes hold the scale only if it is a normal float.
+bool FitsFloat(double scale) {
+  const double magnitude = std::abs(scale);
+  return !std::isfinite(scale) || magnitude == 0 ||
+         (magnitude >= FLT_MIN && magnitude <= FLT_MAX);
+}
+
+void SetUpGradients(Task* task) {
+  const Evaluation& evaluation = task->evaluation;
+  Job& job = task->job;
+  double scale = 1;
+  if (evaluation.grad_output.present() && evaluation.grad_output.shape.empty()) {
+    scale = evaluation.grad_output.ValueAt(0);
+  } else {
+    job.grad_output = evaluation.grad_output;
+  }
+  if (job.mean) {
+    scale /= evaluation.normalizer.value_or(task->geometry.mean_denominator);
+  }
+  job.gradient_scale = scale;
+  if (!Wants(evaluation, Output::kGradients)) return;
+  const std::vector<int> slots = GradientSlots(evaluation);
+  task->result.gradients.resize(slots.size());
+  for (size_t i = 0; i < slots.size(); ++i) {
+    const TensorView& tensor = evaluation.arguments.tensor(slots[i]);
+    const Dtype dtype = evaluation.gradient_dtype == Dtype::kUnspecified
+                            ? tensor.dtype
+                            : evaluation.gradient_dtype;
+    GradientValue& gradient = task->result.gradients[i];
+    gradient.wrt = evaluation.loss->schema.tensors[slots[i]].name;
+    gradient.value = Allocate(dtype, tensor.shape);
+    job.gradients[slots[i]] = DestinationOf(&gradient.value);
+  }
+}
+
+// Allocates what the job writes.
+void SetUp(Task* task) {
+  const Evaluation& evaluation = task->evaluation;
+  const Geometry& geometry = task->geometry;
+  Result& result = task->result;
+  Job& job = task->job;
+  const TensorView& lead = evaluation.arguments.tensor(0);
+  job.loss = evaluation.loss;
+  job.loss_index = static_cast<int>(task->loss_index);
+  job.arguments = &task->evaluation.arguments;
+  job.geometry = &task->geometry;
+  job.units = task->units;
+  job.mean = IsMean(evaluation);
+  SetUpGradients(task);
+  const bool wide = lead.dtype == Dtype::kFloat64 ||
+                    evaluation.gradient_dtype == Dtype::kFloat64;
+  job.float_lanes =
+      geometry.float_lanes && !wide && FitsFloat(job.gradient_scale);
+
+  const bool none = evaluation.reduction == Reduction::kNone;
+  if (Wants(evaluation, Output::kElementwiseLosses) ||
+      (none && Wants(evaluation, Output::kLoss))) {
+    result.elementwise_losses = Allocate(lead.dtype, geometry.loss_shape);
+    job.elementwise_losses = DestinationOf(&result.elementwise_losses);
+  }
+  if (Wants(evaluation, Output::kProbabilities)) {
+    result.probabilities = Allocate(lead.dtype, lead.shape);
+    job.probabilities = DestinationOf(&result.probabilities);
+  }
+  if (Wants(evaluation, Output::kLogProbabilities)) {
+    result.log_probabilities = Allocate(lead.dtype, lead.shape);
+    job.log_probabilities = DestinationOf(&result.log_probabilities);
+  }
+  if (Wants(evaluation, Output::kPredictedClasses)) {
+    result.predicted_classes = Allocate(Dtype::kInt64, geometry.class_shape);
+    job.predicted_classes =
+        reinterpret_cast<int64_t*>(result.predicted_classes.data.data());
+  }
+  const size_t sums = kMetricSums + evaluation.loss->schema.metrics.size();
+  task->unit_sums.resize(sums * static_cast<size_t>(task->units));
+  job.unit_sums = task->unit_sums.data();
+}
+
+double SumOfUnits(const Task& task, int sum) {
+  OrderedSum total;
+  const double* units = task.unit_sums.data() + sum * task.units;
+  for (int64_t i = 0; i < task.units; ++i) total.Add(units[i]);
+  return total.Total();
+}
+
+void FinishLoss(Task* task) {
+  const Evaluation& evaluation = task->evaluation;
+  Result& result = task->result;
+  const Dtype dtype = evaluation.arguments.tensor(0).dtype;
+  const bool wants_losses = Wants(evaluation, Output::kElementwiseLosses);
+  if (evaluation.reduction == Reduction::kNone) {
+    if (wants_losses) {
+      result.loss_tensor = Allocate(dtype, task->geometry.loss_shape);
+      if (result.loss_tensor.data.size() > 0) {
+        std::memcpy(result.loss_tensor.data.data(),
+                    result.elementwise_losses.data.data(),
+                    static_cast<size_t>(result.loss_tensor.data.size()));
+      }
+    } else {
+      result.loss_tensor = std::move(result.elementwise_losses);
+      result.elementwise_losses = OwnedTensor();
+    }
+    if (!task->geometry.loss_shape.empty()) return;
+    TensorView scalar;
+    scalar.dtype = dtype;
+    scalar.data = result.loss_tensor.data.data();
+    result.loss = scalar.ValueAt(0);
+    return;
+  }
+  double loss = SumOfUnits(*task, kTotalSum);
+  if (IsMean(evaluation)) {
+    loss = *result.mean_numerator /
+           evaluation.normalizer.value_or(task->geometry.mean_denominator);
+  }
+  if (std::isnan(loss)) loss = std::nan("");
+  result.loss_tensor = Allocate(dtype, {});
+  result.loss = StoreRounded(loss, dtype, result.loss_tensor.data.data());
+  result.non_finite.result_nan |= std::isnan(*result.loss);
+  result.non_finite.result_infinity |= std::isinf(*result.loss);
+}
+
+void Finish(Task* task) {
+  const Evaluation& evaluation = task->evaluation;
+  const Findings& findings = task->job.findings;
+  Result& result = task->result;
+  if (findings.outside_domain != 0) {
+    DescribeDomainViolations(evaluation, findings.outside_domain,
+                             &task->violations);
+    return;
+  }
+  result.non_finite = {findings.input_nan, findings.input_infinity,
+                       findings.result_nan, findings.result_infinity};
+  result.mean_numerator = SumOfUnits(*task, kNumeratorSum);
+  result.mean_denominator = task->geometry.mean_denominator;
+  result.element_count = task->geometry.element_count;
+  result.ignored_count = task->geometry.ignored_count;
+  if (!result.gradients.empty()) {
+    result.gradient_underflow_count = findings.underflow;
+  }
+  if (Wants(evaluation, Output::kLoss)) FinishLoss(task);
+  const auto& metrics = evaluation.loss->schema.metrics;
+  const size_t present = metrics.size() - task->geometry.absent_metrics;
+  for (size_t i = 0; i < present; ++i) {
+    result.metrics.push_back({metrics[i].name,
+                              SumOfUnits(*task, static_cast<int>(kMetricSums + i)),
+                              task->geometry.metric_denominator});
+  }
+}
+
+int64_t UnitsOf(const Geometry& geometry) {
+  return geometry.row_loss ? geometry.rows
+                           : (geometry.element_count + kLeaf - 1) / kLeaf;
+}
+
+}  // namespace
+
+Engine::Engine(const EngineLimits& limits,
+               std::vector<std::unique_ptr<Backend>> backends,
+               DeviceClass default_device)
+    : limits_(limits),
+      backends_(std::move(backends)),
+      default_device_(default_device) {}
+
+Backend* Engine::FindBackend(const Evaluation& evaluation,
+                             Violations* violations) const {
+  DeviceClass device = evaluation.device;
+  if (device == DeviceClass::kUnspecified) device = default_device_;
+  for (const std::unique_ptr<Backend>& backend : backends_) {
+    if (device == DeviceClass::kAny || backend->device_class() == device) {
+      return backend.get();
+    }
+  }
+  const absl::string_view name = device == DeviceClass::kCuda ? "CUDA" : "CPU";
+  violations->Add(Reason::kDeviceUnavailable, "evaluation.device",
+                  absl::StrCat("device = DEVICE_", name,
+                               ", but this server has no ", name,
+                               " device: leave device unset, or ask for one that "
+                               "GetServerInfo lists."));
+  return nullptr;
+}
+
+std::unique_ptr<Task> Engine::Prepare(Evaluation evaluation,
+                                      Violations* violations) const {
+  auto task = std::make_unique<Task>();
+  task->violations = *violations;  // for its way of naming values
+  task->backend = FindBackend(evaluation, violations);
+  CheckTensors(evaluation, limits_, violations);
+  CheckParameters(evaluation, violations);
+  CheckOptions(evaluation, violations);
+  if (!violations->empty()) return nullptr;
+
+  const LossDefinition& loss = *evaluation.loss;
+  violations->set_prefix(absl::StrCat("evaluation.", loss.schema.name));
+  loss.check_shapes(evaluation.arguments, violations);
+  if (violations->empty()) {
+    task->geometry = loss.plan(evaluation.arguments, violations);
+  }
+  violations->set_prefix("");
+  if (!violations->empty()) return nullptr;
+
+  task->units = UnitsOf(task->geometry);
+  task->cost = CostOf(evaluation, task->geometry, task->units);
+  task->input_bytes = InputBytes(evaluation);
+  CheckGradOutput(evaluation, task->geometry, violations);
+  CheckCost(task->cost, ResponseBytes(evaluation, task->geometry), limits_,
+            violations);
+  if (!violations->empty()) return nullptr;
+  const auto losses = AllLosses();
+  while (losses[task->loss_index] != &loss) ++task->loss_index;
+  task->evaluation = std::move(evaluation);
+  return task;
+}
+
+void Engine::Run(absl::Span<Task* const> tasks) const {
+  if (tasks.empty()) return;
+  std::vector<Job*> jobs;
+  jobs.reserve(tasks.size());
+  for (Task* task : tasks) {
+    SetUp(task);
+    jobs.push_back(&task->job);
+  }
+  tasks[0]->backend->Run(jobs);
+  for (Task* task : tasks) Finish(task);
+}
+
+}  // namespace lossd

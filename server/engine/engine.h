@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#ifndef LOSSD_SERVER_ENGINE_ENGINE_H_
+#define LOSSD_SERVER_ENGINE_ENGINE_H_
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "absl/types/span.h"
+#include "server/engine/backend.h"
+#include "server/engine/evaluation.h"
+#include "server/losses/violations.h"
+
+namespace lossd {
+
+// The most that one evaluation may be.
+struct EngineLimits {
+  int64_t max_elements = int64_t{1} << 30;  // of one tensor
+  int max_dimensions = 16;
+  double max_operations = 1e12;
+  int64_t max_response_bytes = int64_t{64} << 20;
+  int64_t max_scratch_bytes = int64_t{256} << 20;
+};
+
+// An evaluation that was found good, on its way to its answer. Used by one
+// thread at a time.
+struct Task {
+  Evaluation evaluation;
+  Geometry geometry;
+  Cost cost;
+  int64_t units = 0;  // rows, or leaves of elements
+  int64_t input_bytes = 0;
+  size_t loss_index = 0;  // in AllLosses()
+  Backend* backend = nullptr;
+
+  // After Engine::Run: the answer, or what the kernel found wrong with the
+  // values.
+  Result result;
+  Violations violations;
+
+  // What the kernels read and write.
+  Job job;
+  std::vector<double> unit_sums;
+};
+
+// Checks evaluations, gives them to a backend, and makes their answers. A
+// result depends on the evaluation, the device class and kNumericsVersion, and
+// on nothing else. Thread-safe.
+class Engine {
+ public:
+  // `default_device` is that of an evaluation that names none.
+  Engine(const EngineLimits& limits,
+         std::vector<std::unique_ptr<Backend>> backends,
+         DeviceClass default_device);
+
+  // Checks everything but the ranges of floating values: dtypes, shapes, limits,
+  // parameters, options, and whatever is used as an index. Returns a task, or
+  // null after adding to `violations` what is wrong, all of it. Allocates
+  // nothing that the request could make large. Cost: reads targets and masks
+  // once.
+  std::unique_ptr<Task> Prepare(Evaluation evaluation,
+                                Violations* violations) const;
+
+  // Computes the tasks, which share a backend, and fills in result or
+  // violations of each. No task shows in another's result.
+  void Run(absl::Span<Task* const> tasks) const;
+
+  absl::Span<const std::unique_ptr<Backend>> backends() const {
+    return backends_;
+  }
+  DeviceClass default_device() const { return default_device_; }
+  const EngineLimits& limits() const { return limits_; }
+
+ private:
+  Backend* FindBackend(const Evaluation& evaluation,
+                       Violations* violations) const;
+
+  EngineLimits limits_;
+  std::vector<std::unique_ptr<Backend>> backends_;
+  DeviceClass default_device_;
+};
+
+}  // namespace lossd
+
+#endif  // LOSSD_SERVER_ENGINE_ENGINE_H_

@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The checks of an evaluation that need no floating value. Each adds to
+// `violations` everything that it finds wrong.
+
+#ifndef LOSSD_SERVER_ENGINE_VALIDATION_H_
+#define LOSSD_SERVER_ENGINE_VALIDATION_H_
+
+#include <vector>
+
+#include "server/engine/engine.h"
+
+namespace lossd {
+
+// Presence, dtypes and sizes of the tensors.
+void CheckTensors(const Evaluation& evaluation, const EngineLimits& limits,
+                  Violations* violations);
+
+// The ranges of the parameters.
+void CheckParameters(const Evaluation& evaluation, Violations* violations);
+
+// reduction, normalizer, outputs, wrt and gradient_dtype, and the dtype of
+// grad_output.
+void CheckOptions(const Evaluation& evaluation, Violations* violations);
+
+// The shape of grad_output, which follows from the loss's.
+void CheckGradOutput(const Evaluation& evaluation, const Geometry& geometry,
+                     Violations* violations);
+
+// Operations, answer and scratch against the limits.
+void CheckCost(const Cost& cost, int64_t response_bytes,
+               const EngineLimits& limits, Violations* violations);
+
+// The slots that the gradients are asked for, in their order. Names that are not
+// slots are left out.
+std::vector<int> GradientSlots(const Evaluation& evaluation);
+
+// Whether the tensor in `slot`, as it was sent, has a gradient.
+bool IsDifferentiable(const Evaluation& evaluation, int slot);
+
+// Scans the tensors whose slots are in `outside_domain` for what a kernel found:
+// the first value outside its tensor's domain, and how many there are.
+void DescribeDomainViolations(const Evaluation& evaluation,
+                              uint32_t outside_domain, Violations* violations);
+
+}  // namespace lossd
+
+#endif  // LOSSD_SERVER_ENGINE_VALIDATION_H_

@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What the mathematics of the losses is written in, beside math-inl.h: how a
+// loss sees its operands and leaves its results, and loops over lanes.
+
+LOSSD_FN double ScalarExp(double x) { return Exp(Single{x}).v; }
+LOSSD_FN double ScalarLog(double x) { return Log(Single{x}).v; }
+LOSSD_FN double ScalarLog1p(double x) { return Log1p(Single{x}).v; }
+LOSSD_FN double ScalarSqrt(double x) { return __builtin_sqrt(x); }
+
+// The next vector of a range of which n > 0 elements are left. Past the end the
+// first element is repeated: it raises no flag that it does not raise itself.
+template <class V>
+LOSSD_FN V LoadUpTo(const typename V::Lane* p, int64_t n) {
+  return n >= V::kLanes ? V::Load(p) : V::LoadFirst(p, n);
+}
+template <class V>
+LOSSD_FN void StoreUpTo(const V& v, typename V::Lane* p, int64_t n) {
+  if (n >= V::kLanes) {
+    v.Store(p);
+  } else {
+    v.StoreFirst(p, n);
+  }
+}
+template <class V>
+LOSSD_FN typename V::Mask LiveLanes(int64_t n) {
+  return V::FirstN(n < V::kLanes ? n : V::kLanes);
+}
+
+// One NaN for all: its sign and payload otherwise depend on the instruction set.
+template <class V>
+LOSSD_FN V Canonical(const V& v) {
+  return Select(v == v, v, V::Set(__builtin_nan("")));
+}
+template <class Lane>
+LOSSD_FN Lane CanonicalLane(Lane x) {
+  return x == x ? x : static_cast<Lane>(__builtin_nan(""));
+}
+
+template <class V>
+LOSSD_FN void FillZero(typename V::Lane* p, int64_t n) {
+  std::memset(p, 0, static_cast<size_t>(n) * sizeof(typename V::Lane));
+}
+template <class V>
+LOSSD_FN void Copy(const typename V::Lane* from, typename V::Lane* to, int64_t n) {
+  std::memcpy(to, from, static_cast<size_t>(n) * sizeof(typename V::Lane));
+}
+
+// The index of the first maximum; of the first NaN, if there is one.
+template <class V>
+inline int64_t FirstMaximum(const typename V::Lane* x, int64_t n) {
+  int64_t best = 0;
+  for (int64_t i = 0; i < n; ++i) {
+    if (x[i] != x[i]) return i;
+    if (x[i] > x[best]) best = i;
+  }
+  return best;
+}
+
+// A loss that looks at one element of each tensor at a time. Math<V> has
+// kTensors and Evaluate(operands by slot, parameters, out); an absent weight is 1.
+struct ElementwiseLoss {
+  static constexpr bool kRows = false;
+};
+
+template <class V>
+struct Element {
+  V loss;
+  V gradient[kMaxTensors];  // of the loss, by slot
+  V probability;
+  V log_probability;
+  typename V::Mask predicted;  // class 1
+};
+
+// A loss that looks at a row of each tensor at a time. Math<V> has kOperands by
+// slot and Evaluate(row, result). Where kHasTotal is false the row's part of the
+// sum is its part of the mean's numerator.
+struct RowLoss {
+  static constexpr bool kRows = true;
+  static constexpr bool kHasTotal = false;
+};
+
+enum class Operand {
+  kRow,          // a row
+  kRowOrScalar,  // a row, or one value for it
+  kClass,        // a class index
+  kRowOrClass,   // a row, or a class index
+  kShared,       // a vector that all rows share
+};
+
+template <class V>
+struct Row {
+  using Lane = typename V::Lane;
+  int64_t length;
+  const double* parameters;
+  int64_t label;  // the class index, where there is one
+  const Lane* operand[kMaxTensors];  // null where absent
+  double scalar[kMaxTensors];        // of kRowOrScalar, where operand is null
+  bool mean;           // the mean, or what replaces it, is in force
+  double scale;        // multiplies the gradient
+  const Lane* scales;  // multiply besides, element by element; or null
+  Lane* gradient[kMaxTensors];  // where gradients go; null where not wanted
+  Lane* loss;                   // where the elements' losses go; or null
+  Lane* probability;
+  Lane* log_probability;
+  bool wants_predicted;
+};
+
+struct RowResult {
+  double loss = 0;   // the row's part of the mean's numerator
+  double total = 0;  // the row's part of the sum, with kHasTotal
+  double sums[kMaxSums] = {};  // metrics
+  int64_t predicted = 0;
+  int64_t underflow = 0;
+};

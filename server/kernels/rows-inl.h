@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// How row losses run: a row at a time; rows that interleave in memory are
+// gathered first.
+
+template <class M, class V>
+class RowKernel {
+ public:
+  using Lane = typename V::Lane;
+  static constexpr int kOperandCount =
+      static_cast<int>(sizeof(M::kOperands) / sizeof(M::kOperands[0]));
+
+  static Findings Run(const Job& job, int64_t begin, int64_t end) {
+    RowKernel kernel(job);
+    for (int64_t row = begin; row < end; ++row) kernel.RunRow(row);
+    return kernel.findings_;
+  }
+
+ private:
+  explicit RowKernel(const Job& job)
+      : job_(job),
+        geometry_(*job.geometry),
+        // A tile must be addressable even where rows are empty.
+        tile_((geometry_.row_length + V::kLanes) / V::kLanes * V::kLanes),
+        scratch_((2 * kOperandCount + 4) * tile_ *
+                 static_cast<int64_t>(sizeof(Lane))) {
+    for (int slot = 0; slot < kMaxTensors; ++slot) {
+      if (job.loss->schema.tensors.size() > static_cast<size_t>(slot) &&
+          job.loss->schema.tensors[slot].role == TensorRole::kMask &&
+          job.arguments->has(slot)) {
+        mask_ = slot;
+      }
+      wants_gradient_ |= job.gradients[slot].data != nullptr;
+    }
+    for (int slot = 0; slot < kOperandCount; ++slot) {
+      if (M::kOperands[slot] == Operand::kShared && job.arguments->has(slot)) {
+        const TensorView& tensor = job.arguments->tensor(slot);
+        shared_[slot] = LoadTile(tensor, 0, tensor.elements, Scratch(slot));
+        Inspect<V>(job, slot, shared_[slot], tensor.elements, &findings_);
+      }
+    }
+  }
+
+  Lane* Scratch(int tile) {
+    return reinterpret_cast<Lane*>(scratch_.data()) + tile * tile_;
+  }
+
+  // The linear index of a row's first element in a tensor of slot 0's layout.
+  int64_t First(int64_t row) const {
+    return row / geometry_.inner * geometry_.row_length * geometry_.inner +
+           row % geometry_.inner;
+  }
+
+  const Lane* LoadRow(const TensorView& tensor, int64_t row, Lane* scratch,
+                      bool copy) const {
+    const int64_t n = geometry_.row_length;
+    if (geometry_.inner == 1 && !copy) {
+      return LoadTile(tensor, First(row), n, scratch);
+    }
+    WidenTile(tensor, First(row), n, geometry_.inner, scratch);
+    return scratch;
+  }
+
+  static bool HasRows(const TensorView& tensor, Operand operand) {
+    if (operand == Operand::kRow) return tensor.present();
+    if (operand == Operand::kRowOrClass) return IsFloating(tensor.dtype);
+    return operand == Operand::kRowOrScalar && tensor.shape.size() == 2;
+  }
+
+  void LoadOperands(int64_t index, Row<V>* row) {
+    for (int slot = 0; slot < kOperandCount; ++slot) {
+      const TensorView& tensor = job_.arguments->tensor(slot);
+      const Operand operand = M::kOperands[slot];
+      row->operand[slot] = shared_[slot];
+      if (HasRows(tensor, operand)) {
+        row->operand[slot] = LoadRow(tensor, index, Scratch(slot), mask_ >= 0);
+      } else if (operand == Operand::kClass || operand == Operand::kRowOrClass) {
+        row->label = tensor.IndexAt(index);
+      } else if (operand == Operand::kRowOrScalar) {
+        row->scalar[slot] = tensor.ValueAt(index);
+      }
+    }
+    if (mask_ >= 0) ClearMasked(row);
+    for (int slot = 0; slot < kOperandCount; ++slot) {
+      if (row->operand[slot] && !shared_[slot] && !ignored_) {
+        Inspect<V>(job_, slot, row->operand[slot], row->length, &findings_);
+      }
+    }
+  }
+
+  // Puts zeros where the mask is zero, so that nothing there can matter.
+  void ClearMasked(Row<V>* row) {
+    const Lane* mask = row->operand[mask_];
+    bool any = false;
+    for (int64_t i = 0; i < row->length; ++i) any |= mask[i] != 0;
+    for (int slot = 0; slot < kOperandCount; ++slot) {
+      if (!any) row->scalar[slot] = 0;
+      if (!row->operand[slot] || slot == mask_) continue;
+      Lane* values = Scratch(slot);
+      for (int64_t i = 0; i < row->length; ++i) {
+        values[i] = mask[i] != 0 ? values[i] : Lane{0};
+      }
+    }
+  }
+
+  bool IsIgnored(int64_t index) const {
+    for (int slot = 0; slot < kOperandCount; ++slot) {
+      const TensorView& tensor = job_.arguments->tensor(slot);
+      const Operand operand = M::kOperands[slot];
+      if ((operand == Operand::kClass || operand == Operand::kRowOrClass) &&
+          !IsFloating(tensor.dtype)) {
+        // Whatever has class indices has ignore_index as its first parameter.
+        return static_cast<double>(tensor.IndexAt(index)) ==
+               geometry_.parameters[0];
+      }
+    }
+    return false;
+  }
+
+  void RunRow(int64_t index) {
+    Row<V> row = {};
+    row.length = geometry_.row_length;
+    row.parameters = geometry_.parameters.data();
+    row.label = -1;
+    row.mean = job_.mean;
+    row.scale = job_.gradient_scale;
+    row.wants_predicted = job_.predicted_classes != nullptr;
+    ignored_ = IsIgnored(index);
+    LoadOperands(index, &row);
+    int tile = kOperandCount;
+    if (job_.grad_output.present()) {
+      if (geometry_.loss_per_element) {
+        row.scales = LoadTile(job_.grad_output, First(index), row.length, Scratch(tile));
+      } else {
+        row.scale *= job_.grad_output.ValueAt(index);
+      }
+    }
+    ++tile;
+    const int64_t first = First(index);
+    const auto output = [&](const Destination& to) {
+      return OutputTile<V>(to, first, geometry_.inner, Scratch(tile++));
+    };
+    const OutputTile<V> p = output(job_.probabilities);
+    const OutputTile<V> log_p = output(job_.log_probabilities);
+    const Destination none;
+    const OutputTile<V> losses =
+        output(geometry_.loss_per_element ? job_.elementwise_losses : none);
+    row.probability = p.data();
+    row.log_probability = log_p.data();
+    row.loss = losses.data();
+    for (int slot = 0; slot < kOperandCount; ++slot) {
+      row.gradient[slot] = OutputTile<V>(job_.gradients[slot], first,
+                                         geometry_.inner, Scratch(tile + slot))
+                               .data();
+    }
+    RowResult result;
+    if (ignored_) {
+      Ignore(&row, &result);
+    } else {
+      M::Evaluate(row, &result);
+    }
+    p.Flush(row.length, &findings_, false);
+    log_p.Flush(row.length, &findings_, false);
+    losses.Flush(row.length, &findings_, false);
+    for (int slot = 0; slot < kOperandCount; ++slot) {
+      OutputTile<V>(job_.gradients[slot], first, geometry_.inner, Scratch(tile + slot))
+          .Flush(row.length, &findings_, true);
+    }
+    Record(index, result);
+  }
+
+  // An ignored row gives exact zeros; its activations are still its own.
+  void Ignore(Row<V>* row, RowResult* result) {
+    for (int slot = 0; slot < kOperandCount; ++slot) {
+      if (row->gradient[slot]) FillZero<V>(row->gradient[slot], row->length);
+    }
+    if (!row->probability && !row->log_probability && !row->wants_predicted) return;
+    Row<V> activations = *row;
+    activations.label = 0;
+    for (Lane*& gradient : activations.gradient) gradient = nullptr;
+    if (activations.length > 0) M::Evaluate(activations, result);
+    result->loss = result->total = 0;
+    result->underflow = 0;
+  }
+
+  void Record(int64_t index, RowResult result) {
+    if (!M::kHasTotal) result.total = result.loss;
+    findings_.underflow += result.underflow;
+    if (job_.predicted_classes) job_.predicted_classes[index] = result.predicted;
+    if (job_.elementwise_losses.data && !geometry_.loss_per_element) {
+      const double loss = CanonicalLane(result.loss);
+      NarrowTile(&loss, 1, job_.elementwise_losses, index, 1);
+      findings_.result_nan |= loss != loss;
+      findings_.result_infinity |= std::isinf(loss);
+    }
+    if (!job_.unit_sums) return;
+    job_.unit_sums[kNumeratorSum * job_.units + index] = result.loss;
+    job_.unit_sums[kTotalSum * job_.units + index] = result.total;
+    const int64_t metrics = static_cast<int64_t>(job_.loss->schema.metrics.size());
+    for (int64_t i = 0; i < metrics; ++i) {
+      job_.unit_sums[(kMetricSums + i) * job_.units + index] = result.sums[i];
+    }
+  }
+
+  const Job& job_;
+  const Geometry& geometry_;
+  const int64_t tile_;
+  AlignedBuffer scratch_;
+  int mask_ = -1;
+  bool wants_gradient_ = false;
+  bool ignored_ = false;
+  const Lane* shared_[kMaxTensors] = {};
+  Findings findings_;
+};

@@ -1,0 +1,223 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Between tensors in memory and lanes: dtypes widened and narrowed, weights
+// broadcast, a tile at a time in cache.
+
+template <class Lane, class T>
+LOSSD_FN Lane Widened(T x) {
+  if constexpr (std::same_as<T, Float16> || std::same_as<T, Bfloat16>) {
+    return static_cast<Lane>(ToFloat(x));
+  } else {
+    return static_cast<Lane>(x);
+  }
+}
+
+template <class T, class Lane>
+LOSSD_FN T Narrowed(Lane x) {
+  if constexpr (std::same_as<T, Float16>) {
+    return ToFloat16(x);
+  } else if constexpr (std::same_as<T, Bfloat16>) {
+    return ToBfloat16(x);
+  } else {
+    return static_cast<T>(x);
+  }
+}
+
+// Widens n elements, `stride` apart, the first of them at index `begin`.
+template <class T, class Lane>
+inline void WidenAs(const TensorView& tensor, int64_t begin, int64_t n,
+                    int64_t stride, Lane* tile) {
+  const uint8_t* from = tensor.data + begin * static_cast<int64_t>(sizeof(T));
+  const int64_t step = stride * static_cast<int64_t>(sizeof(T));
+  if (stride == 1) {
+    for (int64_t i = 0; i < n; ++i) {
+      T value;
+      std::memcpy(&value, from + i * static_cast<int64_t>(sizeof(T)), sizeof(T));
+      tile[i] = Widened<Lane>(value);
+    }
+    return;
+  }
+  for (int64_t i = 0; i < n; ++i) {
+    T value;
+    std::memcpy(&value, from + i * step, sizeof(T));
+    tile[i] = Widened<Lane>(value);
+  }
+}
+
+template <class Lane>
+inline void WidenTile(const TensorView& tensor, int64_t begin, int64_t n,
+                      int64_t stride, Lane* tile) {
+  switch (tensor.dtype) {
+    case Dtype::kFloat16:
+      return WidenAs<Float16>(tensor, begin, n, stride, tile);
+    case Dtype::kBfloat16:
+      return WidenAs<Bfloat16>(tensor, begin, n, stride, tile);
+    case Dtype::kFloat32:
+      return WidenAs<float>(tensor, begin, n, stride, tile);
+    case Dtype::kFloat64:
+      return WidenAs<double>(tensor, begin, n, stride, tile);
+    case Dtype::kInt32:
+      return WidenAs<int32_t>(tensor, begin, n, stride, tile);
+    case Dtype::kInt64:
+      return WidenAs<int64_t>(tensor, begin, n, stride, tile);
+    default:
+      return WidenAs<uint8_t>(tensor, begin, n, stride, tile);
+  }
+}
+
+// Whether a tensor's memory can be used as lanes where it lies.
+template <class Lane>
+LOSSD_FN bool IsInPlace(Dtype dtype, const uint8_t* data) {
+  constexpr Dtype kDtype =
+      sizeof(Lane) == 4 ? Dtype::kFloat32 : Dtype::kFloat64;
+  return dtype == kDtype && reinterpret_cast<uintptr_t>(data) % sizeof(Lane) == 0;
+}
+
+// n contiguous elements as lanes: in place, or widened into `tile`.
+template <class Lane>
+inline const Lane* LoadTile(const TensorView& tensor, int64_t begin, int64_t n,
+                            Lane* tile) {
+  if (IsInPlace<Lane>(tensor.dtype, tensor.data)) {
+    return reinterpret_cast<const Lane*>(tensor.data) + begin;
+  }
+  WidenTile(tensor, begin, n, 1, tile);
+  return tile;
+}
+
+// The elements of `tensor`, broadcast to `shape`, for the linear indices of
+// shape from `begin` on.
+template <class Lane>
+inline void BroadcastTile(const TensorView& tensor, const Shape& shape,
+                          int64_t begin, int64_t n, Lane* tile) {
+  const size_t dims = shape.size();
+  Shape strides(dims, 0);
+  int64_t stride = 1;
+  for (size_t i = 1; i <= tensor.shape.size(); ++i) {
+    const int64_t size = tensor.shape[tensor.shape.size() - i];
+    strides[dims - i] = size == 1 ? 0 : stride;
+    stride *= size;
+  }
+  Shape subscripts(dims);
+  int64_t rest = begin;
+  int64_t offset = 0;
+  for (size_t i = dims; i-- > 0;) {
+    subscripts[i] = rest % shape[i];
+    rest /= shape[i];
+    offset += subscripts[i] * strides[i];
+  }
+  for (int64_t i = 0; i < n; ++i) {
+    WidenTile(tensor, offset, 1, 1, tile + i);
+    for (size_t d = dims; d-- > 0;) {
+      offset += strides[d];
+      if (++subscripts[d] < shape[d]) break;
+      offset -= strides[d] * shape[d];
+      subscripts[d] = 0;
+    }
+  }
+}
+
+// Narrows n lanes into elements `stride` apart; counts what became zero.
+template <class T, class Lane>
+inline int64_t NarrowAs(const Lane* tile, int64_t n, const Destination& to,
+                        int64_t begin, int64_t stride) {
+  int64_t lost = 0;
+  uint8_t* data = to.data + begin * static_cast<int64_t>(sizeof(T));
+  for (int64_t i = 0; i < n; ++i) {
+    const T value = Narrowed<T>(tile[i]);
+    lost += (Widened<double>(value) == 0) & (tile[i] != 0);
+    std::memcpy(data + i * stride * static_cast<int64_t>(sizeof(T)), &value, sizeof(T));
+  }
+  return lost;
+}
+
+template <class Lane>
+inline int64_t NarrowTile(const Lane* tile, int64_t n, const Destination& to,
+                          int64_t begin, int64_t stride) {
+  switch (to.dtype) {
+    case Dtype::kFloat16:
+      return NarrowAs<Float16>(tile, n, to, begin, stride);
+    case Dtype::kBfloat16:
+      return NarrowAs<Bfloat16>(tile, n, to, begin, stride);
+    case Dtype::kFloat32:
+      return NarrowAs<float>(tile, n, to, begin, stride);
+    default:
+      return NarrowAs<double>(tile, n, to, begin, stride);
+  }
+}
+
+// Whether any of n lanes is NaN, and whether any is infinite.
+template <class V>
+inline void FlagTile(const typename V::Lane* tile, int64_t n, bool* nan,
+                     bool* infinity) {
+  const V zero = V::Set(0.0);
+  const V one = V::Set(1.0);
+  const V limit = V::Set(__builtin_inf());
+  V nans = zero;
+  V infinities = zero;
+  for (int64_t i = 0; i < n; i += V::kLanes) {
+    const V x = LoadUpTo<V>(tile + i, n - i);
+    nans = Select(x == x, nans, one);
+    infinities = Select(Abs(x) == limit, one, infinities);
+  }
+  *nan |= MaxOfLanes(nans) > 0;
+  *infinity |= MaxOfLanes(infinities) > 0;
+}
+
+// Whether any of n lanes is outside [minimum, maximum], or NaN.
+template <class V>
+inline bool LeavesDomain(const typename V::Lane* tile, int64_t n,
+                         const TensorSchema& schema) {
+  const V low = V::Set(schema.minimum.value_or(-__builtin_inf()));
+  const V high = V::Set(schema.maximum.value_or(__builtin_inf()));
+  V outside = V::Set(0.0);
+  for (int64_t i = 0; i < n; i += V::kLanes) {
+    const V x = LoadUpTo<V>(tile + i, n - i);
+    outside = Select((x >= low) & (x <= high), outside, V::Set(1.0));
+  }
+  return MaxOfLanes(outside) > 0;
+}
+
+// Looks at the values of slot `slot` that are used.
+template <class V>
+inline void Inspect(const Job& job, int slot, const typename V::Lane* tile,
+                    int64_t n, Findings* findings) {
+  FlagTile<V>(tile, n, &findings->input_nan, &findings->input_infinity);
+  const TensorSchema& schema = job.loss->schema.tensors[slot];
+  if ((schema.minimum.has_value() || schema.maximum.has_value()) &&
+      LeavesDomain<V>(tile, n, schema)) {
+    findings->outside_domain |= 1u << slot;
+  }
+}
+
+// Where a tile of output is written: in place, or into scratch that Flush
+// narrows into the destination.
+template <class V>
+class OutputTile {
+ public:
+  using Lane = typename V::Lane;
+
+  // The tile starts at element `begin` and its elements are `stride` apart.
+  OutputTile(const Destination& to, int64_t begin, int64_t stride, Lane* scratch)
+      : to_(to), begin_(begin), stride_(stride) {
+    if (to.data == nullptr) return;
+    in_place_ = stride == 1 && IsInPlace<Lane>(to.dtype, to.data);
+    tile_ = in_place_ ? reinterpret_cast<Lane*>(to.data) + begin : scratch;
+  }
+
+  Lane* data() const { return tile_; }  // null: not wanted
+
+  void Flush(int64_t n, Findings* findings, bool counts_underflow) const {
+    if (tile_ == nullptr) return;
+    FlagTile<V>(tile_, n, &findings->result_nan, &findings->result_infinity);
+    if (in_place_) return;
+    const int64_t lost = NarrowTile(tile_, n, to_, begin_, stride_);
+    if (counts_underflow) findings->underflow += lost;
+  }
+
+ private:
+  const Destination to_;
+  const int64_t begin_;
+  const int64_t stride_;
+  bool in_place_ = false;
+  Lane* tile_ = nullptr;
+};

@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "server/losses/checks.h"
+
+#include <limits>
+
+#include "absl/strings/str_cat.h"
+#include "server/base/ordered_sum.h"
+
+namespace lossd {
+namespace {
+
+bool Broadcasts(const Shape& from, const Shape& to) {
+  if (from.size() > to.size()) return false;
+  for (size_t i = 1; i <= from.size(); ++i) {
+    const int64_t size = from[from.size() - i];
+    if (size != 1 && size != to[to.size() - i]) return false;
+  }
+  return true;
+}
+
+}  // namespace
+
+void CheckSameShape(const LossSchema& schema, const Arguments& arguments,
+                    int slot, Violations* violations) {
+  const TensorView& lead = arguments.tensor(0);
+  const TensorView& tensor = arguments.tensor(slot);
+  if (!tensor.present() || tensor.shape == lead.shape) return;
+  violations->Add(
+      Reason::kShapeMismatch, schema.tensors[slot].name,
+      absl::StrCat(schema.tensors[slot].name, " has shape ",
+                   ShapeName(tensor.shape), ", but ", schema.tensors[0].name,
+                   " has shape ", ShapeName(lead.shape), ": ", schema.name,
+                   " needs equal shapes and does not broadcast. Reshape one of "
+                   "them."));
+}
+
+void CheckBroadcasts(const LossSchema& schema, const Arguments& arguments,
+                     int slot, Violations* violations) {
+  const TensorView& lead = arguments.tensor(0);
+  const TensorView& tensor = arguments.tensor(slot);
+  if (!tensor.present() || Broadcasts(tensor.shape, lead.shape)) return;
+  violations->Add(
+      Reason::kShapeMismatch, schema.tensors[slot].name,
+      absl::StrCat(schema.tensors[slot].name, " has shape ",
+                   ShapeName(tensor.shape), ", which does not broadcast to ",
+                   schema.tensors[0].name, "'s shape ", ShapeName(lead.shape),
+                   ": each of its dimensions, from the last, must be 1 or equal "
+                   "to ",
+                   schema.tensors[0].name, "'s."));
+}
+
+ClassLayout LayOutClasses(const TensorView& input) {
+  ClassLayout layout;
+  const size_t class_dimension = input.shape.size() == 1 ? 0 : 1;
+  if (class_dimension == 1) {
+    layout.batch = input.shape[0];
+    layout.sample_shape.push_back(input.shape[0]);
+  }
+  layout.classes = input.shape[class_dimension];
+  for (size_t i = class_dimension + 1; i < input.shape.size(); ++i) {
+    layout.inner *= input.shape[i];
+    layout.sample_shape.push_back(input.shape[i]);
+  }
+  return layout;
+}
+
+void CheckClassShapes(const LossSchema& schema, const Arguments& arguments,
+                      int target_slot, int weight_slot,
+                      Violations* violations) {
+  const TensorView& input = arguments.tensor(0);
+  if (input.shape.empty()) {
+    violations->Add(Reason::kShapeMismatch, schema.tensors[0].name,
+                    absl::StrCat(schema.tensors[0].name,
+                                 " is a scalar, but ", schema.name,
+                                 " needs a class dimension: [C], [N, C] or "
+                                 "[N, C, *]."));
+    return;
+  }
+  const ClassLayout layout = LayOutClasses(input);
+  const TensorView& target = arguments.tensor(target_slot);
+  if (IsClassIndex(target.dtype) && target.shape != layout.sample_shape) {
+    violations->Add(
+        Reason::kShapeMismatch, schema.tensors[target_slot].name,
+        absl::StrCat("target of class indices has shape ",
+                     ShapeName(target.shape), ", but input of shape ",
+                     ShapeName(input.shape), " needs ",
+                     ShapeName(layout.sample_shape),
+                     ": input's shape without the class dimension."));
+  }
+  const TensorView& weight = arguments.tensor(weight_slot);
+  if (weight.present() &&
+      (weight.shape.size() != 1 || weight.shape[0] != layout.classes)) {
+    violations->Add(
+        Reason::kShapeMismatch, schema.tensors[weight_slot].name,
+        absl::StrCat("weight has shape ", ShapeName(weight.shape),
+                     ", but input of shape ", ShapeName(input.shape),
+                     " needs one weight for each class: [", layout.classes,
+                     "]."));
+  }
+}
+
+ClassCounts CountClasses(const LossSchema& schema, const Arguments& arguments,
+                         int target_slot, int weight_slot, int64_t ignore_index,
+                         absl::string_view hint, Violations* violations) {
+  const TensorView& target = arguments.tensor(target_slot);
+  const TensorView& weight = arguments.tensor(weight_slot);
+  const int64_t classes = LayOutClasses(arguments.tensor(0)).classes;
+  ClassCounts counts;
+  int64_t bad = 0;
+  int64_t first_bad = 0;
+  OrderedSum sum;
+  for (int64_t i = 0; i < target.elements; ++i) {
+    const int64_t label = target.IndexAt(i);
+    double w = 0;
+    if (label == ignore_index) {
+      ++counts.ignored;
+    } else if (label < 0 || label >= classes) {
+      if (bad++ == 0) first_bad = i;
+    } else if (weight.present()) {
+      w = weight.ValueAt(label);
+    }
+    if (weight.present()) sum.Add(w);
+  }
+  counts.weight = weight.present()
+                      ? sum.Total()
+                      : static_cast<double>(target.elements - counts.ignored);
+  if (bad > 0) {
+    const absl::string_view name = schema.tensors[target_slot].name;
+    violations->Add(
+        Reason::kTargetOutOfRange, name,
+        absl::StrCat(
+            name, IndexName(first_bad, target.shape), " = ",
+            violations->ValueName(target.IndexAt(first_bad)),
+            " is outside [0, ", classes, "): input of shape ",
+            ShapeName(arguments.tensor(0).shape), " has C = ", classes,
+            classes == 1 ? " class. " : " classes. ", bad, " of ",
+            target.elements, bad == 1 ? " targets is" : " targets are",
+            " out of range. ", hint));
+  }
+  return counts;
+}
+
+Geometry ElementwiseGeometry(const LossSchema& schema,
+                             const Arguments& arguments) {
+  Geometry geometry;
+  const TensorView& lead = arguments.tensor(0);
+  geometry.loss_shape = lead.shape;
+  geometry.class_shape = lead.shape;
+  geometry.element_count = lead.elements;
+  geometry.mean_denominator = static_cast<double>(lead.elements);
+  geometry.loss_per_element = true;
+  BindParameters(schema, arguments, &geometry);
+  return geometry;
+}
+
+Geometry ClassGeometry(const LossSchema& schema, const Arguments& arguments) {
+  const ClassLayout layout = LayOutClasses(arguments.tensor(0));
+  Geometry geometry;
+  geometry.loss_shape = layout.sample_shape;
+  geometry.class_shape = layout.sample_shape;
+  geometry.rows = layout.batch * layout.inner;
+  geometry.row_length = layout.classes;
+  geometry.inner = layout.inner;
+  geometry.row_loss = true;
+  geometry.element_count = geometry.rows;
+  geometry.mean_denominator = static_cast<double>(geometry.rows);
+  BindParameters(schema, arguments, &geometry);
+  return geometry;
+}
+
+ParameterSchema IgnoreIndexSchema() {
+  return {.name = "ignore_index",
+          .type = ParameterType::kInt64,
+          .default_value = -100,
+          .range = "any int64; negative with class probabilities",
+          .description = "Targets of this class index contribute nothing."};
+}
+
+std::string OneClassHint(const TensorView& input) {
+  Shape two = input.shape;
+  two[two.size() == 1 ? 0 : 1] = 2;
+  return absl::StrCat(
+      "For binary labels with one logit use binary_cross_entropy_with_logits, "
+      "or send logits of shape ",
+      ShapeName(two), ".");
+}
+
+void BindParameters(const LossSchema& schema, const Arguments& arguments,
+                    Geometry* geometry) {
+  for (size_t i = 0; i < schema.parameters.size(); ++i) {
+    geometry->parameters[i] =
+        arguments.parameter(schema, static_cast<int>(i))
+            .value_or(std::numeric_limits<double>::quiet_NaN());
+  }
+}
+
+}  // namespace lossd

@@ -1,0 +1,261 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The negative log-likelihood under softmax(x). With m = max(x), a its first
+// place and d = sum of exp(x_j - m) over j != a:
+//
+//   -log p_c = log1p(d) + (m - x_c)
+//   p_c      = exp(x_c - m) / (1 + d)
+//   1 - p_c  = (d if c = a else 1 + d - exp(x_c - m)) / (1 + d)
+//
+// so that neither the loss nor the target's gradient cancels however confident
+// the row. d is exact in its first term and gathered block by block in one pass,
+// in lanes of V, and across blocks in double.
+//
+// Class indices without smoothing: w_y * -log p_y, in lanes of the dtype.
+// Otherwise the target is a mass a_c = w_c * q'_c on each class, and the loss is
+// sum of a_c * -log p_c, in double lanes; a class of no mass adds nothing even
+// where its logit is -infinity.
+//
+// A row that holds NaN or +infinity, or only -infinity, gives NaN. An ignored
+// row gives exact zeros, whatever it holds. Source: ATen/native/LossNLL.cpp of
+// PyTorch 2.15.0; the reformulation is lossd's.
+
+namespace cross_entropy {
+
+enum Slot { kInput, kTarget, kWeight };
+enum Parameter { kIgnoreIndex, kLabelSmoothing };
+
+// max and d of the elements seen so far; before the first, -infinity and -1.
+struct Softmax {
+  double max = -__builtin_inf();
+  double others = -1.0;
+};
+
+// exp(x - m) for x <= m. The rounding of the difference is added back to first
+// order; Max turns the NaN it is for infinite x into nothing.
+template <class V>
+LOSSD_FN V ExpDifference(V x, V m) {
+  const V s = x - m;
+  const V y = s - x;
+  const V lost = (x - (s - y)) - (m + y);
+  const V e = Exp(s);
+  return Fma(e, Max(lost, V::Set(-1.0)), e);
+}
+
+template <class V>
+struct BlockSum {
+  V max, sum, ties;
+
+  LOSSD_FN void Add(V x, typename V::Mask live) {
+    const V zero = V::Set(0.0);
+    const V e = ExpDifference(x, max);
+    const auto tie = (x == max) & live;
+    sum = sum + Select(live & Not(x == max), e, zero);
+    ties = ties + Select(tie, V::Set(1.0), zero);
+  }
+};
+
+// The Softmax of one block of at most kLeaf elements.
+template <class V>
+inline Softmax ReduceBlock(const typename V::Lane* x, int64_t n) {
+  V max = V::Set(-__builtin_inf());
+  int64_t i = 0;
+  for (; i + V::kLanes <= n; i += V::kLanes) max = Max(V::Load(x + i), max);
+  if (i < n) max = Max(V::LoadFirst(x + i, n - i), max);
+  const double block_max = static_cast<double>(MaxOfLanes(max));
+
+  BlockSum<V> block;
+  const bool bottom = block_max == -__builtin_inf();
+  block.max = V::Set(bottom ? 0.0 : block_max);
+  block.sum = block.ties = V::Set(0.0);
+  const auto all = V::FirstN(V::kLanes);
+  for (i = 0; i + V::kLanes <= n; i += V::kLanes) block.Add(V::Load(x + i), all);
+  if (i < n) block.Add(V::LoadFirst(x + i, n - i), V::FirstN(n - i));
+
+  Softmax result;
+  result.max = block_max;
+  const double sum = SumOfLanes(Widen(block.sum));
+  result.others = sum + (SumOfLanes(Widen(block.ties)) - 1.0);
+  if (block_max == __builtin_inf()) result.others = __builtin_nan("");
+  if (bottom) result.others = sum - 1.0;  // -1, or NaN if the block has NaN
+  return result;
+}
+
+inline Softmax Merge(const Softmax& a, const Softmax& b) {
+  const Softmax& high = a.max >= b.max ? a : b;
+  const Softmax& low = a.max >= b.max ? b : a;
+  const double shift =
+      low.max == high.max ? 1.0 : ScalarExp(low.max - high.max);
+  return {high.max, high.others + (low.others + 1.0) * shift};
+}
+
+template <class V>
+inline Softmax Reduce(const typename V::Lane* x, int64_t n) {
+  Softmax total;
+  for (int64_t begin = 0; begin < n; begin += kLeaf) {
+    const int64_t size = n - begin < kLeaf ? n - begin : kLeaf;
+    total = Merge(total, ReduceBlock<V>(x + begin, size));
+  }
+  // Only -infinity, or nothing at all: there is no distribution.
+  if (total.others < 0.0) total.others = __builtin_nan("");
+  return total;
+}
+
+// 1 + d - exp(x - m) without cancellation for the maximum itself.
+inline double Others(const Softmax& softmax, double x) {
+  if (x == softmax.max) return softmax.others;
+  return 1.0 + softmax.others - ScalarExp(x - softmax.max);
+}
+
+template <class V>
+struct Math : RowLoss {
+  using Lane = typename V::Lane;
+  static constexpr Operand kOperands[] = {Operand::kRow, Operand::kRowOrClass,
+                                          Operand::kShared};
+
+  static void Evaluate(const Row<V>& row, RowResult* result) {
+    const Lane* x = row.operand[kInput];
+    const Softmax softmax = Reduce<V>(x, row.length);
+    const double log1p_d = ScalarLog1p(softmax.others);
+    if (row.operand[kTarget] == nullptr && row.parameters[kLabelSmoothing] == 0.0) {
+      const double y = static_cast<double>(x[row.label]);
+      const double w = WeightOf(row, row.label);
+      result->loss = w * (log1p_d + (softmax.max - y));
+      if (row.gradient[kInput]) IndexGradient(row, softmax, w * row.scale, result);
+    } else if constexpr (sizeof(Lane) == 8) {
+      Dense(row, softmax, log1p_d, result);
+    }
+    Activations(row, softmax, log1p_d, result);
+  }
+
+ private:
+  static double WeightOf(const Row<V>& row, int64_t c) {
+    return row.operand[kWeight] ? static_cast<double>(row.operand[kWeight][c]) : 1.0;
+  }
+
+  static void IndexGradient(const Row<V>& row, const Softmax& softmax,
+                            double scale, RowResult* result) {
+    const Lane* x = row.operand[kInput];
+    Lane* g = row.gradient[kInput];
+    const V max = V::Set(softmax.max);
+    const V factor = V::Set(scale / (1.0 + softmax.others));
+    const V zero = V::Set(0.0);
+    const V bottom = V::Set(-__builtin_inf());
+    const auto scaled = V::Set(scale) == zero;
+    V lost = zero;
+    for (int64_t i = 0; i < row.length; i += V::kLanes) {
+      const int64_t n = row.length - i;
+      const V logit = LoadUpTo<V>(x + i, n);
+      const V value = ExpDifference(logit, max) * factor;
+      const auto underflow =
+          (value == zero) & (logit > bottom) & LiveLanes<V>(n) & Not(scaled);
+      lost = lost + Select(underflow, V::Set(1.0), zero);
+      StoreUpTo(Canonical(value), g + i, n);
+    }
+    double underflow = SumOfLanes(Widen(lost));
+    const double others = Others(softmax, static_cast<double>(x[row.label]));
+    const double exact = -(others * scale / (1.0 + softmax.others));
+    if (g[row.label] == 0 && static_cast<double>(x[row.label]) > -__builtin_inf() && scale != 0) underflow -= 1;
+    g[row.label] = CanonicalLane(static_cast<Lane>(exact));
+    result->underflow += static_cast<int64_t>(underflow);
+    result->underflow += g[row.label] == 0 && exact != 0;
+  }
+
+  // The mass on the classes from i on: w_c * ((1 - e) * q_c + e / C).
+  static LOSSD_FN V Mass(const Row<V>& row, int64_t i, int64_t n) {
+    const double smoothing = row.parameters[kLabelSmoothing];
+    const V spread = V::Set(smoothing / static_cast<double>(row.length));
+    V mass = spread;
+    if (row.operand[kTarget]) {
+      const V q = LoadUpTo<V>(row.operand[kTarget] + i, n);
+      mass = smoothing == 0.0 ? q : Fma(q, V::Set(1.0 - smoothing), spread);
+    } else if (row.label >= i && row.label < i + V::kLanes) {
+      const auto from = LaneIndexAtLeast<V>(row.label - i);
+      const auto after = LaneIndexAtLeast<V>(row.label - i + 1);
+      mass = Select(from & Not(after), V::Set((1.0 - smoothing)) + spread, spread);
+    }
+    if (row.operand[kWeight]) mass = mass * LoadUpTo<V>(row.operand[kWeight] + i, n);
+    return mass;
+  }
+
+  static void Dense(const Row<V>& row, const Softmax& softmax, double log1p_d,
+                    RowResult* result) {
+    const Lane* x = row.operand[kInput];
+    const V zero = V::Set(0.0);
+    const V max = V::Set(softmax.max);
+    V far = zero;   // sum of a_c * (m - x_c)
+    V mass = zero;  // sum of a_c
+    for (int64_t i = 0; i < row.length; i += V::kLanes) {
+      const int64_t n = row.length - i;
+      const auto live = LiveLanes<V>(n);
+      const V a = Mass(row, i, n);
+      far = far + Select(live, MulOrZero(a, max - LoadUpTo<V>(x + i, n)), zero);
+      mass = mass + Select(live, a, zero);
+    }
+    const double total = SumOfLanes(Widen(mass));
+    result->loss = SumOfLanes(Widen(far)) + total * log1p_d;
+    if (row.gradient[kInput]) InputGradient(row, softmax, total, result);
+    if (row.gradient[kTarget]) TargetGradient(row, softmax, log1p_d, result);
+  }
+
+  // p_c * (A - a_c) - (1 - p_c) * a_c, with A the sum of a.
+  static void InputGradient(const Row<V>& row, const Softmax& softmax,
+                            double total, RowResult* result) {
+    const Lane* x = row.operand[kInput];
+    const V zero = V::Set(0.0);
+    const V max = V::Set(softmax.max);
+    const V inverse = V::Set(1.0 / (1.0 + softmax.others));
+    const V beside_max = V::Set(softmax.others / (1.0 + softmax.others));
+    const V scale = V::Set(row.scale);
+    V lost = zero;
+    for (int64_t i = 0; i < row.length; i += V::kLanes) {
+      const int64_t n = row.length - i;
+      const V logit = LoadUpTo<V>(x + i, n);
+      const V a = Mass(row, i, n);
+      const V p = ExpDifference(logit, max) * inverse;
+      const V q = Select(logit == max, beside_max, V::Set(1.0) - p);
+      const V unscaled = p * (V::Set(total) - a) - q * a;
+      const V value = unscaled * scale;
+      const auto underflow =
+          (value == zero) & Not(unscaled == zero) & Not(scale == zero) & LiveLanes<V>(n);
+      lost = lost + Select(underflow, V::Set(1.0), zero);
+      StoreUpTo(Canonical(value), row.gradient[kInput] + i, n);
+    }
+    result->underflow += static_cast<int64_t>(SumOfLanes(Widen(lost)));
+  }
+
+  // (1 - e) * w_c * -log p_c.
+  static void TargetGradient(const Row<V>& row, const Softmax& softmax,
+                             double log1p_d, RowResult*) {
+    const Lane* x = row.operand[kInput];
+    const V max = V::Set(softmax.max);
+    const V scale =
+        V::Set(row.scale * (1.0 - row.parameters[kLabelSmoothing]));
+    for (int64_t i = 0; i < row.length; i += V::kLanes) {
+      const int64_t n = row.length - i;
+      V value = (max - LoadUpTo<V>(x + i, n)) + V::Set(log1p_d);
+      if (row.operand[kWeight]) value = value * LoadUpTo<V>(row.operand[kWeight] + i, n);
+      StoreUpTo(Canonical(value * scale), row.gradient[kTarget] + i, n);
+    }
+  }
+
+  static void Activations(const Row<V>& row, const Softmax& softmax,
+                          double log1p_d, RowResult* result) {
+    const Lane* x = row.operand[kInput];
+    const V max = V::Set(softmax.max);
+    const V inverse = V::Set(1.0 / (1.0 + softmax.others));
+    for (int64_t i = 0; row.probability && i < row.length; i += V::kLanes) {
+      const int64_t n = row.length - i;
+      const V p = ExpDifference(LoadUpTo<V>(x + i, n), max) * inverse;
+      StoreUpTo(Canonical(p), row.probability + i, n);
+    }
+    for (int64_t i = 0; row.log_probability && i < row.length; i += V::kLanes) {
+      const int64_t n = row.length - i;
+      const V p = (LoadUpTo<V>(x + i, n) - max) - V::Set(log1p_d);
+      StoreUpTo(Canonical(p), row.log_probability + i, n);
+    }
+    if (row.wants_predicted) result->predicted = FirstMaximum<V>(x, row.length);
+  }
+};
+
+}  // namespace cross_entropy

@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "server/base/tensor_sum.h"
+#include "server/losses/checks.h"
+#include "server/losses/loss.h"
+
+namespace lossd::mse_loss {
+namespace {
+
+enum Slot { kInput, kTarget, kWeight };
+
+const LossSchema& Schema() {
+  static const LossSchema schema = {
+      .name = "mse_loss",
+      .summary = "The squared error of each element.",
+      .formula = "weight * (input - target)^2",
+      .denominator = "the number of elements; with weight, the sum of weight",
+      .source = "torch.nn.functional.mse_loss of PyTorch 2.15.0",
+      .cost_rule = "6 operations an element",
+      .differences = {"Shapes that PyTorch broadcasts with a warning are an "
+                      "error."},
+      .tensors =
+          {
+              {.name = "input",
+               .role = TensorRole::kInput,
+               .dtypes = DtypeRule::kLeading,
+               .required = true,
+               .differentiable = true,
+               .default_wrt = true,
+               .shape_rule = "any",
+               .description = "The predicted values."},
+              {.name = "target",
+               .role = TensorRole::kTarget,
+               .dtypes = DtypeRule::kSameAsLeading,
+               .required = true,
+               .differentiable = true,
+               .shape_rule = "input's",
+               .description = "The wanted values."},
+              {.name = "weight",
+               .role = TensorRole::kWeight,
+               .dtypes = DtypeRule::kSameAsLeading,
+               .required = false,
+               .shape_rule = "input's",
+               .description = "The weight of each element."},
+          },
+      .parameters = {},
+  };
+  return schema;
+}
+
+void CheckShapes(const Arguments& arguments, Violations* violations) {
+  CheckSameShape(Schema(), arguments, kTarget, violations);
+  CheckSameShape(Schema(), arguments, kWeight, violations);
+}
+
+Geometry Plan(const Arguments& arguments, Violations*) {
+  Geometry geometry = ElementwiseGeometry(Schema(), arguments);
+  geometry.float_lanes = true;
+  if (arguments.has(kWeight)) {
+    geometry.mean_denominator = SumOfTensor(arguments.tensor(kWeight));
+  }
+  return geometry;
+}
+
+}  // namespace
+
+const LossDefinition& Definition() {
+  static const LossDefinition definition = {Schema(), CheckShapes, Plan, 6};
+  return definition;
+}
+
+}  // namespace lossd::mse_loss

@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Generates and checks the golden vectors of lossd.
+
+    python3 -m venv venv && venv/bin/pip install -r requirements.txt
+    venv/bin/python generate.py              # writes <loss>.jsonl beside this file, then checks every file
+    venv/bin/python generate.py mse_loss     # writes the named losses only
+    venv/bin/python generate.py --check      # writes nothing; exit status 0 when the files hold
+
+Every random value comes from a generator seeded with its case's name, so a run makes the same cases each time.
+Before writing, clipped_policy_loss is compared with the expressions of TRL and verl (cases/policy_crosscheck.py).
+"""
+
+import argparse
+import json
+import sys
+import warnings
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from cases import classes, common, elementwise, policy, policy_crosscheck, triplet
+
+DIRECTORY = Path(__file__).resolve().parent
+MAXIMUM_TOTAL_BYTES = 3_000_000
+REQUIRED_KEYS = {"name", "loss", "tensors", "parameters", "reduction", "wrt", "expect"}
+OPTIONAL_KEYS = {"grad_output", "normalizer", "differs", "pytorch"}
+
+LOSSES: dict[str, tuple[common.LossFunction, Callable[[], list[common.Case]]]] = {
+    "binary_cross_entropy": (
+        common.with_normalizer(elementwise.binary_cross_entropy),
+        elementwise.binary_cross_entropy_cases,
+    ),
+    "binary_cross_entropy_with_logits": (
+        common.with_normalizer(elementwise.binary_cross_entropy_with_logits),
+        elementwise.binary_cross_entropy_with_logits_cases,
+    ),
+    "mse_loss": (common.with_normalizer(elementwise.mse_loss), elementwise.mse_cases),
+    "cross_entropy": (common.with_normalizer(classes.cross_entropy), classes.cross_entropy_cases),
+    "nll_loss": (common.with_normalizer(classes.nll_loss), classes.nll_loss_cases),
+    "triplet_margin_loss": (common.with_normalizer(triplet.triplet_margin_loss), triplet.triplet_cases),
+    policy.LOSS: (policy.clipped_policy_loss, policy.policy_cases),
+}
+
+
+def encode_loss(loss: str) -> list[dict[str, Any]]:
+    """The lines of one loss."""
+    function, build = LOSSES[loss]
+    cases = build()
+    common.require_unique(cases)
+    lines = []
+    for case in cases:
+        line = common.encode_case(case, function)
+        if loss == policy.LOSS:
+            require("differs" not in line, case.name, "PyTorch has no such loss to differ from")
+            if "error" not in line["expect"]:
+                line["expect"]["metrics"] = policy.metrics(case)
+        lines.append(line)
+    return lines
+
+
+def write_loss(loss: str) -> None:
+    """Writes the file of one loss."""
+    lines = [json.dumps(line, separators=(",", ":"), allow_nan=False) for line in encode_loss(loss)]
+    (DIRECTORY / f"{loss}.jsonl").write_text("\n".join(lines) + "\n", encoding="ascii")
+
+
+def require(condition: bool, name: str, what: str) -> None:
+    """Stops with the name of the case at fault."""
+    if not condition:
+        raise AssertionError(f"{name}: {what}")
+
+
+def check_shapes(line: dict[str, Any], answer: dict[str, Any]) -> None:
+    """Shapes and dtypes of an answer that is not an error."""
+    name, tensors = line["name"], line["tensors"]
+    loss, elementwise = answer["loss"], answer["elementwise"]
+    require(loss["dtype"] == next(iter(tensors.values()))["dtype"], name, "the loss has the dtype of the input")
+    require(loss["shape"] == (elementwise["shape"] if line["reduction"] == "none" else []), name, "shape of the loss")
+    require(list(answer["gradients"]) == line["wrt"], name, "a gradient for every tensor of wrt")
+    for key, gradient in answer["gradients"].items():
+        same = [gradient[part] == tensors[key][part] for part in ("dtype", "shape")]
+        require(all(same), name, f"the gradient of {key} has its dtype and shape")
+    if "grad_output" in line:
+        require(line["grad_output"]["shape"] == loss["shape"], name, "grad_output has the shape of the loss")
+
+
+def decode_answer(encoded: dict[str, Any]) -> dict[str, Any]:
+    """An answer with its tensors decoded."""
+    if "error" in encoded:
+        return encoded
+    return {
+        "loss": common.decode_tensor(encoded["loss"]),
+        "elementwise": common.decode_tensor(encoded["elementwise"]),
+        "gradients": {key: common.decode_tensor(value) for key, value in encoded["gradients"].items()},
+    }
+
+
+def number(value: Any) -> Any:
+    """A parameter as stored in JSON; names of infinities and NaN become numbers."""
+    return float(value) if value in ("NaN", "Infinity", "-Infinity") else value
+
+
+def check_line(line: dict[str, Any], function: common.LossFunction) -> None:
+    """The keys, shapes and values of one case, recomputed from what the file holds."""
+    name = line["name"]
+    require(set(line) >= REQUIRED_KEYS and set(line) <= REQUIRED_KEYS | OPTIONAL_KEYS, name, "keys")
+    require(("differs" in line) == ("pytorch" in line), name, "differs and pytorch come together")
+    for answer in (line["expect"], line.get("pytorch", line["expect"])):
+        if "error" not in answer:
+            check_shapes(line, answer)
+    case = common.Case(
+        name,
+        line["loss"],
+        {key: common.decode_tensor(value) for key, value in line["tensors"].items()},
+        {key: number(value) for key, value in line["parameters"].items()},
+        line["reduction"],
+        tuple(line["wrt"]),
+        common.decode_tensor(line["grad_output"]) if "grad_output" in line else None,
+        normalizer=line.get("normalizer"),
+    )
+    if line["loss"] == policy.LOSS and "error" in line["expect"]:
+        return
+    actual = common.evaluate(function, case, wide=False)
+    stored = decode_answer(line.get("pytorch", line["expect"]))
+    require(not common.disagreements(actual, stored, strict=False), name, "PyTorch gives what the file holds")
+    if line["loss"] == policy.LOSS:
+        require(policy.metrics(case) == line["expect"]["metrics"], name, "metrics")
+
+
+def check_files() -> None:
+    """Loads every file back, checks each case and prints the counts."""
+    total = 0
+    for loss, (function, _) in LOSSES.items():
+        path = DIRECTORY / f"{loss}.jsonl"
+        total += path.stat().st_size
+        lines = [json.loads(text) for text in path.read_text(encoding="ascii").splitlines()]
+        require(len({line["name"] for line in lines}) == len(lines), loss, "names are unique")
+        for line in lines:
+            check_line(line, function)
+        errors = sum("error" in line["expect"] for line in lines)
+        print(f"{loss}: {len(lines)} cases, {errors} errors, {path.stat().st_size} bytes")
+        reasons = Counter(line["differs"] for line in lines if "differs" in line)
+        for reason, count in reasons.items():
+            print(f"    differs in {count}: {reason}")
+    require(total < MAXIMUM_TOTAL_BYTES, "all files", f"{total} bytes are fewer than {MAXIMUM_TOTAL_BYTES}")
+    print(f"total: {total} bytes")
+
+
+def main() -> int:
+    """Generates, or with --check only checks."""
+    parser = argparse.ArgumentParser(description="Golden vectors of lossd")
+    parser.add_argument("losses", nargs="*", metavar="loss", help="losses to write; all when absent")
+    parser.add_argument("--check", action="store_true", help="check the files that exist")
+    arguments = parser.parse_args()
+    unknown = set(arguments.losses) - set(LOSSES)
+    if unknown:
+        parser.error(f"unknown losses {sorted(unknown)}; there are {list(LOSSES)}")
+    torch.set_num_threads(1)
+    warnings.simplefilter("ignore")
+    policy_crosscheck.check_all()
+    if not arguments.check:
+        for loss in arguments.losses or LOSSES:
+            write_loss(loss)
+    if not arguments.losses:
+        check_files()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
