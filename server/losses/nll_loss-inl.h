@@ -22,7 +22,7 @@ struct Math : RowLoss {
     result->loss = -(w * static_cast<double>(x[row.label]));
     if (Lane* g = row.gradient[kInput]) {
       FillZero<V>(g, row.length);
-      g[row.label] = static_cast<Lane>(-(w * row.scale));
+      g[row.label] = CanonicalLane(static_cast<Lane>(-(w * row.scale)));
       result->underflow += g[row.label] == 0 && w != 0 && row.scale != 0;
     }
     if (row.log_probability) Copy<V>(x, row.log_probability, row.length);

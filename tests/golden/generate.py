@@ -21,26 +21,26 @@ from typing import Any
 
 import torch
 
-from cases import classes, common, elementwise, policy, policy_crosscheck, triplet
+from cases import classes, tensors, elementwise, policy, policy_crosscheck, triplet
 
 DIRECTORY = Path(__file__).resolve().parent
 MAXIMUM_TOTAL_BYTES = 3_000_000
 REQUIRED_KEYS = {"name", "loss", "tensors", "parameters", "reduction", "wrt", "expect"}
 OPTIONAL_KEYS = {"grad_output", "normalizer", "differs", "pytorch"}
 
-LOSSES: dict[str, tuple[common.LossFunction, Callable[[], list[common.Case]]]] = {
+LOSSES: dict[str, tuple[tensors.LossFunction, Callable[[], list[tensors.Case]]]] = {
     "binary_cross_entropy": (
-        common.with_normalizer(elementwise.binary_cross_entropy),
+        tensors.with_normalizer(elementwise.binary_cross_entropy),
         elementwise.binary_cross_entropy_cases,
     ),
     "binary_cross_entropy_with_logits": (
-        common.with_normalizer(elementwise.binary_cross_entropy_with_logits),
+        tensors.with_normalizer(elementwise.binary_cross_entropy_with_logits),
         elementwise.binary_cross_entropy_with_logits_cases,
     ),
-    "mse_loss": (common.with_normalizer(elementwise.mse_loss), elementwise.mse_cases),
-    "cross_entropy": (common.with_normalizer(classes.cross_entropy), classes.cross_entropy_cases),
-    "nll_loss": (common.with_normalizer(classes.nll_loss), classes.nll_loss_cases),
-    "triplet_margin_loss": (common.with_normalizer(triplet.triplet_margin_loss), triplet.triplet_cases),
+    "mse_loss": (tensors.with_normalizer(elementwise.mse_loss), elementwise.mse_cases),
+    "cross_entropy": (tensors.with_normalizer(classes.cross_entropy), classes.cross_entropy_cases),
+    "nll_loss": (tensors.with_normalizer(classes.nll_loss), classes.nll_loss_cases),
+    "triplet_margin_loss": (tensors.with_normalizer(triplet.triplet_margin_loss), triplet.triplet_cases),
     policy.LOSS: (policy.clipped_policy_loss, policy.policy_cases),
 }
 
@@ -49,10 +49,10 @@ def encode_loss(loss: str) -> list[dict[str, Any]]:
     """The lines of one loss."""
     function, build = LOSSES[loss]
     cases = build()
-    common.require_unique(cases)
+    tensors.require_unique(cases)
     lines = []
     for case in cases:
-        line = common.encode_case(case, function)
+        line = tensors.encode_case(case, function)
         if loss == policy.LOSS:
             require("differs" not in line, case.name, "PyTorch has no such loss to differ from")
             if "error" not in line["expect"]:
@@ -92,9 +92,9 @@ def decode_answer(encoded: dict[str, Any]) -> dict[str, Any]:
     if "error" in encoded:
         return encoded
     return {
-        "loss": common.decode_tensor(encoded["loss"]),
-        "elementwise": common.decode_tensor(encoded["elementwise"]),
-        "gradients": {key: common.decode_tensor(value) for key, value in encoded["gradients"].items()},
+        "loss": tensors.decode_tensor(encoded["loss"]),
+        "elementwise": tensors.decode_tensor(encoded["elementwise"]),
+        "gradients": {key: tensors.decode_tensor(value) for key, value in encoded["gradients"].items()},
     }
 
 
@@ -103,7 +103,7 @@ def number(value: Any) -> Any:
     return float(value) if value in ("NaN", "Infinity", "-Infinity") else value
 
 
-def check_line(line: dict[str, Any], function: common.LossFunction) -> None:
+def check_line(line: dict[str, Any], function: tensors.LossFunction) -> None:
     """The keys, shapes and values of one case, recomputed from what the file holds."""
     name = line["name"]
     require(set(line) >= REQUIRED_KEYS and set(line) <= REQUIRED_KEYS | OPTIONAL_KEYS, name, "keys")
@@ -111,21 +111,21 @@ def check_line(line: dict[str, Any], function: common.LossFunction) -> None:
     for answer in (line["expect"], line.get("pytorch", line["expect"])):
         if "error" not in answer:
             check_shapes(line, answer)
-    case = common.Case(
+    case = tensors.Case(
         name,
         line["loss"],
-        {key: common.decode_tensor(value) for key, value in line["tensors"].items()},
+        {key: tensors.decode_tensor(value) for key, value in line["tensors"].items()},
         {key: number(value) for key, value in line["parameters"].items()},
         line["reduction"],
         tuple(line["wrt"]),
-        common.decode_tensor(line["grad_output"]) if "grad_output" in line else None,
+        tensors.decode_tensor(line["grad_output"]) if "grad_output" in line else None,
         normalizer=line.get("normalizer"),
     )
     if line["loss"] == policy.LOSS and "error" in line["expect"]:
         return
-    actual = common.evaluate(function, case, wide=False)
+    actual = tensors.evaluate(function, case, wide=False)
     stored = decode_answer(line.get("pytorch", line["expect"]))
-    require(not common.disagreements(actual, stored, strict=False), name, "PyTorch gives what the file holds")
+    require(not tensors.disagreements(actual, stored, strict=False), name, "PyTorch gives what the file holds")
     if line["loss"] == policy.LOSS:
         require(policy.metrics(case) == line["expect"]["metrics"], name, "metrics")
 

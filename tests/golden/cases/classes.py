@@ -8,7 +8,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from cases.common import DTYPE_NAMES, FLOAT_DTYPES, Case, MaskedProduct, generator_for, reduced
+from cases.tensors import DTYPE_NAMES, FLOAT_DTYPES, Case, MaskedProduct, generator_for, reduced
 
 Tensors = dict[str, torch.Tensor]
 REDUCTIONS = ("mean", "sum", "none")

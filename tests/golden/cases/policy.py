@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from cases.common import DTYPE_NAMES, FLOAT_DTYPES, HALF_DTYPES, Case, encode_number, generator_for, widen
+from cases.tensors import DTYPE_NAMES, FLOAT_DTYPES, HALF_DTYPES, Case, encode_number, generator_for, widen
 
 Tensors = dict[str, torch.Tensor]
 LOSS = "clipped_policy_loss"

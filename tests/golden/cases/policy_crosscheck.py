@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from cases.common import Case, generator_for
+from cases.tensors import Case, generator_for
 from cases.policy import clipped_policy_loss, metrics, rollouts
 
 Tensors = dict[str, torch.Tensor]

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from cases.common import DTYPE_NAMES, FLOAT_DTYPES, Case, generator_for
+from cases.tensors import DTYPE_NAMES, FLOAT_DTYPES, Case, generator_for
 
 Tensors = dict[str, torch.Tensor]
 LOSS = "triplet_margin_loss"
