@@ -12,7 +12,7 @@ function(lossd_library)
   target_link_libraries(${ARG_NAME} PUBLIC ${ARG_LIBS})
 endfunction()
 
-# lossd_test(NAME x SOURCES ... LIBS ... [ARGS ...] [LABELS ...])
+# lossd_test(NAME x SOURCES ... LIBS ... [LABELS ...] [PROPERTIES ...])
 #
 # A GoogleTest executable, each of whose tests is a test of ctest.
 function(lossd_test)
@@ -23,8 +23,11 @@ function(lossd_test)
                                             GTest::gtest GTest::gmock_main)
   set_target_properties(${ARG_NAME} PROPERTIES RUNTIME_OUTPUT_DIRECTORY
                                                "${PROJECT_BINARY_DIR}/tests")
-  gtest_discover_tests(
-    ${ARG_NAME}
-    DISCOVERY_TIMEOUT 60
-    PROPERTIES LABELS "${ARG_LABELS}" TIMEOUT 300 ${ARG_PROPERTIES})
+  # gtest_discover_tests drops the quotes of an empty property.
+  set(labels "")
+  if(ARG_LABELS)
+    set(labels LABELS "${ARG_LABELS}")
+  endif()
+  gtest_discover_tests(${ARG_NAME} DISCOVERY_TIMEOUT 60
+                       PROPERTIES TIMEOUT 300 ${labels} ${ARG_PROPERTIES})
 endfunction()

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+#ifndef LOSSD_CLIENT_CLI_COMMAND_LINE_H_
+#define LOSSD_CLIENT_CLI_COMMAND_LINE_H_
+
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "client/cli/evaluation.h"
+
+namespace lossd::cli {
+
+enum class Command {
+  kEval,
+  kGrad,
+  kExplain,
+  kLosses,
+  kDescribe,
+  kInfo,
+  kHealth,
+};
+
+// A command line, read.
+struct CommandLine {
+  Command command = Command::kEval;
+  std::string server = "127.0.0.1:50051";
+  absl::Duration timeout = absl::Seconds(60);
+  int64_t max_message_bytes = int64_t{64} << 20;
+  bool json = false;
+  // Show long tensors whole.
+  bool full = false;
+  // Of eval, grad and explain: show the flags of the loss, after `help`.
+  bool help = false;
+  std::string help_text = {};
+  // Of eval, grad, explain; and the loss of describe.
+  LossOptions loss = {};
+  // Of grad: write each gradient to NAME.npy in this folder.
+  std::string save_gradients = {};
+};
+
+// What to print instead of running a command: the general help, or the version.
+struct Notice {
+  std::string text;
+};
+
+// Reads `arguments` (without the program's name). INVALID_ARGUMENT if they
+// cannot be used; flags that no command has are left to the loss, which may
+// have them (LossOptions::flags).
+absl::StatusOr<std::variant<CommandLine, Notice>> ParseCommandLine(
+    const std::vector<std::string>& arguments);
+
+}  // namespace lossd::cli
+
+#endif  // LOSSD_CLIENT_CLI_COMMAND_LINE_H_

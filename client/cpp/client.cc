@@ -1,0 +1,289 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "lossd/client.h"
+
+#include <google/protobuf/wrappers.pb.h>
+#include <grpcpp/client_context.h>
+#include <grpcpp/generic/generic_stub.h>
+
+#include <algorithm>
+#include <functional>
+#include <utility>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/strings/str_cat.h"
+#include "absl/synchronization/notification.h"
+#include "lossd/v1/loss_service.grpc.pb.h"
+
+namespace lossd {
+
+namespace {
+
+// grpc.health.v1.HealthCheckRequest { string service = 1; } and
+// HealthCheckResponse { enum status = 1; } have the encodings of these
+// well-known types; generated code for them here would meet a program's own.
+using HealthRequest = google::protobuf::StringValue;
+using HealthResponse = google::protobuf::Int32Value;
+
+constexpr char kHealthMethod[] = "/grpc.health.v1.Health/Check";
+
+absl::Status CheckSize(size_t actual, int64_t limit) {
+  if (actual <= static_cast<size_t>(std::max<int64_t>(limit, 0))) {
+    return absl::OkStatus();
+  }
+  return absl::ResourceExhaustedError(absl::StrCat(
+      "the request has ", actual,
+      " bytes when encoded, but this client sends "
+      "at most ",
+      limit,
+      ": raise ClientOptions::max_message_bytes and the "
+      "server's max_message_bytes, or split the evaluation along its first "
+      "dimension and merge mean_numerator and mean_denominator"));
+}
+
+// Of a request without hints.
+template <typename Request>
+void SetHints(Request&, const CallOptions&) {}
+
+template <typename Request>
+requires requires(Request& r) { r.mutable_evaluation(); }
+void SetHints(Request& request, const CallOptions& options) {
+  if (!options.request_id.empty()) {
+    request.mutable_evaluation()->mutable_hints()->set_request_id(
+        options.request_id);
+  }
+  if (options.priority != v1::PRIORITY_UNSPECIFIED) {
+    request.mutable_evaluation()->mutable_hints()->set_priority(
+        options.priority);
+  }
+}
+
+bool HasHints(const CallOptions& options) {
+  return !options.request_id.empty() ||
+         options.priority != v1::PRIORITY_UNSPECIFIED;
+}
+
+// Sets what goes with the request: its deadline and its announced size.
+void Prepare(grpc::ClientContext& context, const CallOptions& options,
+             absl::Duration default_timeout, size_t request_bytes) {
+  const absl::Duration timeout = options.timeout.value_or(default_timeout);
+  const absl::Time deadline = std::min(options.deadline, absl::Now() + timeout);
+  if (deadline != absl::InfiniteFuture()) {
+    context.set_deadline(absl::ToChronoTime(deadline));
+  }
+  context.AddMetadata("lossd-request-bytes", absl::StrCat(request_bytes));
+}
+
+// An asynchronous call, kept alive by the callback that gRPC holds.
+template <typename Request, typename Response>
+struct AsyncCall {
+  // What the call is made through.
+  std::shared_ptr<const void> core;
+  grpc::ClientContext context;
+  Request request;
+  Response response;
+  Client::Callback<Response> done;
+  std::optional<std::stop_callback<std::function<void()>>> on_stop;
+
+  void Finish(const grpc::Status& status) {
+    on_stop.reset();
+    if (status.ok()) {
+      std::move(done)(std::move(response));
+    } else {
+      std::move(done)(ToAbslStatus(status));
+    }
+  }
+};
+
+template <typename Call>
+void CancelOnStop(const std::shared_ptr<Call>& call, std::stop_token stop) {
+  // The callback must not keep the call alive, nor outlive it.
+  call->on_stop.emplace(std::move(stop), [weak = std::weak_ptr<Call>(call)] {
+    if (auto alive = weak.lock()) {
+      alive->context.TryCancel();
+    }
+  });
+}
+
+}  // namespace
+
+struct Client::Core {
+  Core(std::shared_ptr<grpc::Channel> channel, const ClientOptions& options)
+      : max_message_bytes(options.max_message_bytes),
+        timeout(options.timeout),
+        stub(v1::LossService::NewStub(channel)),
+        health(std::make_unique<HealthStub>(channel)) {}
+
+  using HealthStub = grpc::TemplatedGenericStub<HealthRequest, HealthResponse>;
+  using Stub = v1::LossService::Stub;
+  template <typename Request, typename Response>
+  using Method = grpc::Status (Stub::*)(grpc::ClientContext*, const Request&,
+                                        Response*);
+  template <typename Request, typename Response>
+  using AsyncMethod = void (v1::LossService::StubInterface::async_interface::*)(
+      grpc::ClientContext*, const Request*, Response*,
+      std::function<void(grpc::Status)>);
+
+  template <typename Request, typename Response>
+  absl::StatusOr<Response> Call(Method<Request, Response> method,
+                                const Request& request,
+                                const CallOptions& options) const {
+    const size_t size = request.ByteSizeLong();
+    if (absl::Status status = CheckSize(size, max_message_bytes);
+        !status.ok()) {
+      return status;
+    }
+    grpc::ClientContext context;
+    Prepare(context, options, timeout, size);
+    std::stop_callback on_stop(options.stop, [&] { context.TryCancel(); });
+    Response response;
+    const grpc::Status status =
+        (stub.get()->*method)(&context, request, &response);
+    if (!status.ok()) return ToAbslStatus(status);
+    return response;
+  }
+
+  template <typename Request, typename Response>
+  absl::StatusOr<Response> CallWithHints(Method<Request, Response> method,
+                                         Request& request,
+                                         const CallOptions& options) const {
+    SetHints(request, options);
+    return Call(method, request, options);
+  }
+
+  const int64_t max_message_bytes;
+  const absl::Duration timeout;
+  const std::unique_ptr<Stub> stub;
+  // Its methods are not const, but thread-safe.
+  const std::unique_ptr<HealthStub> health;
+};
+
+namespace {
+
+template <typename Core, typename Request, typename Response>
+void CallAsync(const std::shared_ptr<const Core>& core,
+               typename Core::template AsyncMethod<Request, Response> method,
+               Request request, const CallOptions& options,
+               Client::Callback<Response> done) {
+  SetHints(request, options);
+  const size_t size = request.ByteSizeLong();
+  if (absl::Status status = CheckSize(size, core->max_message_bytes);
+      !status.ok()) {
+    std::move(done)(std::move(status));
+    return;
+  }
+  auto call = std::make_shared<AsyncCall<Request, Response>>();
+  call->core = core;
+  call->request = std::move(request);
+  call->done = std::move(done);
+  Prepare(call->context, options, core->timeout, size);
+  CancelOnStop(call, options.stop);
+  (core->stub->async()->*method)(
+      &call->context, &call->request, &call->response,
+      [call](const grpc::Status& status) { call->Finish(status); });
+}
+
+}  // namespace
+
+Client::Client(absl::string_view address, ClientOptions options)
+    : core_(std::make_shared<Core>(CreateChannel(address, options), options)) {}
+
+Client::Client(std::shared_ptr<grpc::Channel> channel, ClientOptions options)
+    : core_(std::make_shared<Core>(std::move(channel), options)) {}
+
+absl::StatusOr<v1::ComputeLossResponse> Client::ComputeLoss(
+    const v1::ComputeLossRequest& request, const CallOptions& options) const {
+  if (HasHints(options)) {
+    return ComputeLoss(v1::ComputeLossRequest(request), options);
+  }
+  return core_->Call(&Core::Stub::ComputeLoss, request, options);
+}
+
+absl::StatusOr<v1::ComputeLossResponse> Client::ComputeLoss(
+    v1::ComputeLossRequest&& request, const CallOptions& options) const {
+  return core_->CallWithHints(&Core::Stub::ComputeLoss, request, options);
+}
+
+absl::StatusOr<v1::ComputeGradientResponse> Client::ComputeGradient(
+    const v1::ComputeGradientRequest& request,
+    const CallOptions& options) const {
+  if (HasHints(options)) {
+    return ComputeGradient(v1::ComputeGradientRequest(request), options);
+  }
+  return core_->Call(&Core::Stub::ComputeGradient, request, options);
+}
+
+absl::StatusOr<v1::ComputeGradientResponse> Client::ComputeGradient(
+    v1::ComputeGradientRequest&& request, const CallOptions& options) const {
+  return core_->CallWithHints(&Core::Stub::ComputeGradient, request, options);
+}
+
+absl::StatusOr<v1::ListLossesResponse> Client::ListLosses(
+    const CallOptions& options) const {
+  return core_->Call(&Core::Stub::ListLosses, v1::ListLossesRequest(), options);
+}
+
+absl::StatusOr<v1::GetServerInfoResponse> Client::GetServerInfo(
+    const CallOptions& options) const {
+  return core_->Call(&Core::Stub::GetServerInfo, v1::GetServerInfoRequest(),
+                     options);
+}
+
+absl::StatusOr<Health> Client::Check(absl::string_view service,
+                                     const CallOptions& options) const {
+  HealthRequest request;
+  request.set_value(std::string(service));
+  HealthResponse response;
+  grpc::ClientContext context;
+  Prepare(context, options, core_->timeout, request.ByteSizeLong());
+  std::stop_callback on_stop(options.stop, [&] { context.TryCancel(); });
+  grpc::Status status;
+  absl::Notification ended;
+  core_->health->UnaryCall(&context, kHealthMethod, grpc::StubOptions(),
+                           &request, &response, [&](grpc::Status result) {
+                             status = std::move(result);
+                             ended.Notify();
+                           });
+  ended.WaitForNotification();
+  if (!status.ok()) return ToAbslStatus(status);
+  switch (response.value()) {
+    case 1:
+      return Health::kServing;
+    case 2:
+      return Health::kNotServing;
+    default:
+      return Health::kUnknown;
+  }
+}
+
+void Client::ComputeLossAsync(v1::ComputeLossRequest request,
+                              const CallOptions& options,
+                              Callback<v1::ComputeLossResponse> done) const {
+  CallAsync<Core, v1::ComputeLossRequest, v1::ComputeLossResponse>(
+      core_, &v1::LossService::StubInterface::async_interface::ComputeLoss,
+      std::move(request), options, std::move(done));
+}
+
+void Client::ComputeGradientAsync(
+    v1::ComputeGradientRequest request, const CallOptions& options,
+    Callback<v1::ComputeGradientResponse> done) const {
+  CallAsync<Core, v1::ComputeGradientRequest, v1::ComputeGradientResponse>(
+      core_, &v1::LossService::StubInterface::async_interface::ComputeGradient,
+      std::move(request), options, std::move(done));
+}
+
+void Client::ListLossesAsync(const CallOptions& options,
+                             Callback<v1::ListLossesResponse> done) const {
+  CallAsync<Core, v1::ListLossesRequest, v1::ListLossesResponse>(
+      core_, &v1::LossService::StubInterface::async_interface::ListLosses, {},
+      options, std::move(done));
+}
+
+void Client::GetServerInfoAsync(
+    const CallOptions& options,
+    Callback<v1::GetServerInfoResponse> done) const {
+  CallAsync<Core, v1::GetServerInfoRequest, v1::GetServerInfoResponse>(
+      core_, &v1::LossService::StubInterface::async_interface::GetServerInfo,
+      {}, options, std::move(done));
+}
+
+}  // namespace lossd

@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// lossd: reads the settings, serves until SIGTERM or SIGINT, drains, and ends
+// with 0. It ends with 1 if it cannot serve and with 2 if a setting is wrong.
+
+#include <unistd.h>
+
+#include <cstdio>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
+#include "server/base/clock.h"
+#include "server/base/status_macros.h"
+#include "server/config/settings.h"
+#include "server/engine/cpu_backend.h"
+#include "server/engine/engine.h"
+#include "server/rpc/listen_address.h"
+#include "server/rpc/process_setup.h"
+#include "server/rpc/server.h"
+#include "server/rpc/version.h"
+#include "server/telemetry/log.h"
+#include "server/telemetry/process_metrics.h"
+#include "server/telemetry/prometheus_metrics.h"
+
+namespace lossd {
+namespace {
+
+constexpr int kCannotServe = 1;
+constexpr int kBadSettings = 2;
+
+absl::StatusOr<std::unique_ptr<Engine>> MakeEngine(const Settings& settings) {
+  if (settings.default_device == Settings::DeviceClass::kCuda) {
+    return absl::FailedPreconditionError(
+        "default-device = cuda, but this server has no CUDA device");
+  }
+  LOSSD_ASSIGN_OR_RETURN(std::unique_ptr<Backend> cpu,
+                         MakeCpuBackend(settings.threads, settings.target));
+  std::vector<std::unique_ptr<Backend>> backends;
+  backends.push_back(std::move(cpu));
+  return std::make_unique<Engine>(
+      EngineLimits{
+          .max_elements = settings.limits.max_elements,
+          .max_dimensions = settings.limits.max_dimensions,
+          .max_operations = settings.limits.max_operations,
+          .max_response_bytes = settings.limits.max_response_bytes,
+          .max_scratch_bytes = settings.limits.max_scratch_bytes,
+      },
+      std::move(backends),
+      settings.default_device == Settings::DeviceClass::kAny
+          ? DeviceClass::kAny
+          : DeviceClass::kCpu);
+}
+
+// Serves until a signal ends it, then drains.
+void ServeUntilTermination(const Settings& settings, Server& server, Log& log) {
+  const auto on_hangup = [&log] {
+    log.Event(LogLevel::kWarning, "hangup_ignored",
+              {{"hint", "settings are read at start: restart to change them"}});
+  };
+  WaitForTermination(absl::InfiniteFuture(), on_hangup);
+  log.Event(
+      LogLevel::kInfo, "draining",
+      {{"delay", settings.drain_delay}, {"timeout", settings.drain_timeout}});
+  server.StopBeingReady();
+  // A second signal ends the delay.
+  WaitForTermination(absl::Now() + settings.drain_delay, on_hangup);
+  server.Shutdown(settings.drain_timeout);
+  log.Event(LogLevel::kInfo, "stopped");
+}
+
+absl::Status Serve(const Settings& settings, Log& log) {
+  PrometheusMetrics metrics;
+  ExportProcessMetrics(metrics);
+  LOSSD_ASSIGN_OR_RETURN(const std::unique_ptr<Engine> engine,
+                         MakeEngine(settings));
+  LOSSD_ASSIGN_OR_RETURN(const std::unique_ptr<Server> server,
+                         Server::Start({.settings = &settings,
+                                        .engine = engine.get(),
+                                        .clock = Clock::Real(),
+                                        .metrics = &metrics,
+                                        .log = &log},
+                                       [&metrics] { return metrics.Text(); }));
+  if (!settings.port_file.empty()) {
+    LOSSD_RETURN_IF_ERROR(WritePortFile(settings.port_file, server->listen(),
+                                        server->admin_listen()));
+  }
+  log.Event(LogLevel::kInfo, "serving",
+            {{"listen", server->listen().ToString()},
+             {"admin", server->admin_listen().has_value()
+                           ? server->admin_listen()->ToString()
+                           : "none"},
+             {"target", engine->backends()[0]->target()},
+             {"threads", settings.threads},
+             {"instance", settings.instance},
+             {"version", ServerVersion()}});
+  ServeUntilTermination(settings, *server, log);
+  return absl::OkStatus();
+}
+
+int Main(int argc, char** argv) {
+  KeepMessageMemory();
+  BlockTerminationSignals();
+  const absl::StatusOr<Invocation> invocation =
+      ParseSettings(argc, argv, environ, ServerVersion());
+  if (!invocation.ok()) {
+    std::fprintf(stderr, "lossd: %s\n",
+                 std::string(invocation.status().message()).c_str());
+    return kBadSettings;
+  }
+  if (invocation->answer.has_value()) {
+    std::fputs(invocation->answer->c_str(), stdout);
+    return 0;
+  }
+  const Settings& settings = invocation->settings;
+  Log log({.level = static_cast<LogLevel>(settings.log_level),
+           .format = static_cast<LogFormat>(settings.log_format)});
+  const absl::Status status = Serve(settings, log);
+  if (status.ok()) return 0;
+  log.Event(LogLevel::kError, "cannot_serve", {{"reason", status.message()}});
+  return kCannotServe;
+}
+
+}  // namespace
+}  // namespace lossd
+
+int main(int argc, char** argv) { return lossd::Main(argc, argv); }

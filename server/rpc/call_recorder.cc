@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "server/rpc/call_recorder.h"
+
+#include <algorithm>
+#include <random>
+
+#include "absl/strings/str_cat.h"
+#include "server/rpc/status.h"
+
+namespace lossd {
+namespace {
+
+ServerMetricsLabels MakeLabels(const WireBinding& binding,
+                               const Engine& engine) {
+  ServerMetricsLabels labels;
+  for (const BoundLoss& loss : binding.losses()) {
+    labels.losses.emplace_back(loss.schema().name);
+  }
+  for (absl::string_view name : kMethodNames) {
+    labels.methods.emplace_back(name);
+  }
+  for (const auto& backend : engine.backends()) {
+    labels.devices.push_back(backend->device());
+  }
+  // By number, so that a reason is its own index.
+  for (int reason = 0; reason <= static_cast<int>(Reason::kInternal);
+       ++reason) {
+    labels.rejection_reasons.emplace_back(
+        ReasonName(static_cast<Reason>(reason)));
+  }
+  return labels;
+}
+
+// The header of that name, or empty.
+absl::string_view Header(const grpc::CallbackServerContext& context,
+                         const char* name) {
+  const auto found = context.client_metadata().find(name);
+  if (found == context.client_metadata().end()) return "";
+  return {found->second.data(), found->second.size()};
+}
+
+}  // namespace
+
+CallRecorder::CallRecorder(const WireBinding& binding, const Engine& engine,
+                           absl::string_view version, MetricFactory& factory,
+                           Log& log)
+    : metrics_(factory, MakeLabels(binding, engine),
+               {.version = std::string(version),
+                .numerics_version = kNumericsVersion,
+                .target = engine.backends().empty()
+                              ? ""
+                              : engine.backends()[0]->target()}),
+      log_(log),
+      id_prefix_(
+          absl::StrCat(absl::Hex(std::random_device()(), absl::kZeroPad8))) {
+  for (const BoundLoss& loss : binding.losses()) {
+    losses_.push_back(loss.schema().name);
+  }
+  for (const auto& backend : engine.backends()) {
+    devices_.push_back(backend->device());
+  }
+}
+
+int CallRecorder::LossIndex(absl::string_view loss) const {
+  const auto found = std::lower_bound(losses_.begin(), losses_.end(), loss);
+  return found != losses_.end() && *found == loss
+             ? static_cast<int>(found - losses_.begin())
+             : ServerMetrics::kNoLoss;
+}
+
+void CallRecorder::OnEnd(Method method, absl::string_view loss,
+                         absl::StatusCode code) {
+  metrics_.in_flight().Add(-1);
+  metrics_.OnRequest(LossIndex(loss), static_cast<int>(method), code);
+  ended_.fetch_add(1, std::memory_order_relaxed);
+}
+
+void CallRecorder::OnAnswer(Method method, absl::string_view loss) {
+  OnEnd(method, loss, absl::StatusCode::kOk);
+}
+
+void CallRecorder::OnFailure(Method method, absl::string_view loss,
+                             const grpc::CallbackServerContext& context,
+                             const grpc::Status& status, Reason reason,
+                             absl::string_view field,
+                             absl::string_view request_id) {
+  const auto code = static_cast<absl::StatusCode>(status.error_code());
+  OnEnd(method, loss, code);
+  metrics_.OnRejection(static_cast<int>(reason));
+  const LogLevel level = code == absl::StatusCode::kInternal
+                             ? LogLevel::kError
+                             : LogLevel::kWarning;
+  log_.Event(level, "request_failed",
+             {{"method", MethodName(method)},
+              {"loss", loss},
+              {"code", absl::StatusCodeToString(code)},
+              {"reason", ReasonName(reason)},
+              {"field", field},
+              {"request_id", request_id},
+              {"traceparent", Header(context, "traceparent")}});
+}
+
+void CallRecorder::OnComputed(absl::Span<const Task* const> tasks,
+                              absl::Duration computing) {
+  std::vector<double> operations(losses_.size());
+  double total = 0;
+  for (const Task* task : tasks) {
+    const int loss = LossIndex(task->evaluation.loss->schema.name);
+    if (loss >= 0) operations[loss] += task->cost.operations + 1;
+    total += task->cost.operations + 1;
+    if (task->result.non_finite.result_nan ||
+        task->result.non_finite.result_infinity) {
+      metrics_.OnNonFiniteResult(loss);
+    }
+  }
+  const std::string device = tasks[0]->backend->device();
+  const int index = static_cast<int>(
+      std::find(devices_.begin(), devices_.end(), device) - devices_.begin());
+  for (size_t i = 0; i < operations.size(); ++i) {
+    if (operations[i] == 0) continue;
+    metrics_.OnComputed(static_cast<int>(i), index,
+                        computing * (operations[i] / total));
+  }
+}
+
+std::string CallRecorder::MakeRequestId() {
+  return absl::StrCat(id_prefix_, "-", ++last_id_);
+}
+
+void CallRecorder::SetQueue(int requests, int64_t bytes) {
+  metrics_.queue_requests().Set(requests);
+  metrics_.queue_bytes().Set(static_cast<double>(bytes));
+}
+
+void CallRecorder::OnBatch(int requests, int64_t units) {
+  metrics_.OnBatch(requests, units);
+}
+
+void CallRecorder::OnQueued(absl::Duration queued) {
+  metrics_.OnQueued(queued);
+}
+
+void CallRecorder::OnDropped(DropReason reason, DropStage stage) {
+  if (reason != DropReason::kCancelled &&
+      reason != DropReason::kDeadlineExceeded) {
+    return;
+  }
+  metrics_.OnDropped(
+      stage == DropStage::kSubmit ? ServerMetrics::Stage::kArrival
+      : stage == DropStage::kForm ? ServerMetrics::Stage::kQueue
+                                  : ServerMetrics::Stage::kRun,
+      reason == DropReason::kCancelled ? ServerMetrics::Why::kCancelled
+                                       : ServerMetrics::Why::kExpired);
+}
+
+}  // namespace lossd

@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#ifndef LOSSD_SERVER_RPC_CALL_RECORDER_H_
+#define LOSSD_SERVER_RPC_CALL_RECORDER_H_
+
+#include <atomic>
+#include <string>
+#include <vector>
+
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "absl/types/span.h"
+#include "grpcpp/server_context.h"
+#include "grpcpp/support/status.h"
+#include "server/batching/batch_observer.h"
+#include "server/engine/engine.h"
+#include "server/losses/violations.h"
+#include "server/rpc/compute_call.h"
+#include "server/rpc/wire_binding.h"
+#include "server/telemetry/log.h"
+#include "server/telemetry/metrics.h"
+#include "server/telemetry/server_metrics.h"
+
+namespace lossd {
+
+// Counts calls and batches, and logs the calls that fail: method, loss, code,
+// reason, field and request id, never a value of a tensor. Thread-safe.
+class CallRecorder final : public BatchObserver {
+ public:
+  // `factory` and `log` are borrowed, and `engine` only during the call.
+  CallRecorder(const WireBinding& binding, const Engine& engine,
+               absl::string_view version, MetricFactory& factory, Log& log);
+
+  void OnArrival() {
+    metrics_.in_flight().Add(1);
+    arrived_.fetch_add(1, std::memory_order_relaxed);
+  }
+  // The call ends with OK.
+  void OnAnswer(Method method, absl::string_view loss);
+  // The call ends with an error, for `reason`, which is about `field`.
+  void OnFailure(Method method, absl::string_view loss,
+                 const grpc::CallbackServerContext& context,
+                 const grpc::Status& status, Reason reason,
+                 absl::string_view field, absl::string_view request_id);
+  // A batch of `tasks` was computed in that time, which is divided between the
+  // losses by their operations.
+  void OnComputed(absl::Span<const Task* const> tasks,
+                  absl::Duration computing);
+
+  // How many calls have arrived, and how many of them have ended.
+  int64_t arrived() const { return arrived_.load(std::memory_order_relaxed); }
+  int64_t ended() const { return ended_.load(std::memory_order_relaxed); }
+
+  // A name for a call whose caller gave none.
+  std::string MakeRequestId();
+
+  // Sets how much is waiting.
+  void SetQueue(int requests, int64_t bytes);
+
+  // BatchObserver.
+  void OnBatch(int requests, int64_t units) override;
+  void OnQueued(absl::Duration queued) override;
+  void OnDropped(DropReason reason, DropStage stage) override;
+
+ private:
+  int LossIndex(absl::string_view loss) const;
+  void OnEnd(Method method, absl::string_view loss, absl::StatusCode code);
+
+  std::vector<absl::string_view> losses_;
+  std::vector<std::string> devices_;
+  ServerMetrics metrics_;
+  Log& log_;
+  const std::string id_prefix_;
+  std::atomic<uint64_t> last_id_ = 0;
+  std::atomic<int64_t> arrived_ = 0;
+  std::atomic<int64_t> ended_ = 0;
+};
+
+}  // namespace lossd
+
+#endif  // LOSSD_SERVER_RPC_CALL_RECORDER_H_

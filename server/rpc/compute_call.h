@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#ifndef LOSSD_SERVER_RPC_COMPUTE_CALL_H_
+#define LOSSD_SERVER_RPC_COMPUTE_CALL_H_
+
+#include <atomic>
+#include <memory>
+#include <string>
+
+#include "absl/time/time.h"
+#include "google/protobuf/arena.h"
+#include "grpcpp/server_context.h"
+#include "grpcpp/support/byte_buffer.h"
+#include "grpcpp/support/server_callback.h"
+#include "lossd/v1/loss_service.pb.h"
+#include "server/engine/engine.h"
+#include "server/rpc/answer_writer.h"
+#include "server/rpc/request_reader.h"
+
+namespace lossd {
+
+// The calls of LossService; the labels of metrics are in this order.
+enum class Method {
+  kComputeLoss,
+  kComputeGradient,
+  kListLosses,
+  kGetServerInfo
+};
+
+inline constexpr absl::string_view kMethodNames[] = {
+    "ComputeLoss", "ComputeGradient", "ListLosses", "GetServerInfo"};
+
+constexpr absl::string_view MethodName(Method method) {
+  return kMethodNames[static_cast<int>(method)];
+}
+
+// One call that computes, with all that its answer is made from. gRPC's reactor
+// and the batcher's item share it, because either can outlive the other. Used
+// by one thread at a time, except for `cancelled`.
+struct ComputeCall {
+  ComputeCall(Method method, grpc::CallbackServerContext* context,
+              grpc::ByteBuffer* answer)
+      : method(method), context(context), answer(answer) {}
+
+  const Method method;
+
+  // gRPC's, until the reactor has finished.
+  grpc::CallbackServerContext* const context;
+  grpc::ByteBuffer* const answer;
+  grpc::ServerUnaryReactor* reactor = nullptr;
+
+  // Whether the caller has gone away.
+  std::atomic<bool> cancelled = false;
+  absl::Time deadline = absl::InfiniteFuture();
+
+  // The request's message is on the arena, and the task points into it.
+  google::protobuf::Arena arena;
+  DecodedRequest decoded;
+  std::unique_ptr<Task> task;
+
+  // The loss, or empty.
+  absl::string_view loss_name() const {
+    const Evaluation& evaluation =
+        task == nullptr ? decoded.evaluation : task->evaluation;
+    return evaluation.loss == nullptr ? "" : evaluation.loss->schema.name;
+  }
+};
+
+// What gRPC knows of a call. Deletes itself.
+class ComputeReactor final : public grpc::ServerUnaryReactor {
+ public:
+  explicit ComputeReactor(std::shared_ptr<ComputeCall> call)
+      : call_(std::move(call)) {
+    call_->reactor = this;
+  }
+  void OnCancel() override {
+    call_->cancelled.store(true, std::memory_order_relaxed);
+  }
+  void OnDone() override { delete this; }
+
+ private:
+  const std::shared_ptr<ComputeCall> call_;
+};
+
+// Writes the answer of a call whose task has run without violations. False if
+// it would be longer than `max_bytes`; `*bytes` is then its length.
+bool WriteAnswer(const ComputeCall& call, const ServerIdentity& identity,
+                 const RunRecord& run, int64_t max_bytes, int64_t* bytes);
+
+}  // namespace lossd
+
+#endif  // LOSSD_SERVER_RPC_COMPUTE_CALL_H_

@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "server/rpc/server.h"
+
+#include <atomic>
+#include <thread>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/synchronization/notification.h"
+#include "absl/time/clock.h"
+#include "grpc/grpc.h"
+#include "grpcpp/ext/proto_server_reflection_plugin.h"
+#include "grpcpp/health_check_service_interface.h"
+#include "grpcpp/resource_quota.h"
+#include "grpcpp/security/server_credentials.h"
+#include "grpcpp/server.h"
+#include "grpcpp/server_builder.h"
+#include "server/base/status_macros.h"
+#include "server/rpc/listen_address.h"
+#include "server/rpc/loss_service.h"
+#include "server/telemetry/admin_server.h"
+
+namespace lossd {
+namespace {
+
+// Reflection is served by gRPC's synchronous threads, one for each stream.
+constexpr int kMaxSyncThreads = 8;
+constexpr int kMaxStreamsPerConnection = 1024;
+constexpr int kKeepaliveMs = 5 * 60 * 1000;
+constexpr int kKeepaliveTimeoutMs = 20 * 1000;
+constexpr int kMinPingIntervalMs = 10 * 1000;
+
+void SetOptions(const Settings& settings, grpc::ServerBuilder* builder) {
+  const int bytes = static_cast<int>(settings.limits.max_message_bytes);
+  builder->SetMaxReceiveMessageSize(bytes);
+  builder->SetMaxSendMessageSize(bytes);
+  // A compressed message could become any size.
+  builder->SetCompressionAlgorithmSupportStatus(GRPC_COMPRESS_GZIP, false);
+  builder->SetCompressionAlgorithmSupportStatus(GRPC_COMPRESS_DEFLATE, false);
+  // A second server on the same port is a mistake, not a way to share load.
+  builder->AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
+  builder->AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS,
+                              kMaxStreamsPerConnection);
+  builder->AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveMs);
+  builder->AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS,
+                              kKeepaliveTimeoutMs);
+  builder->AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
+  builder->AddChannelArgument(
+      GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS,
+      kMinPingIntervalMs);
+  builder->SetSyncServerOption(grpc::ServerBuilder::NUM_CQS, 1);
+  builder->SetSyncServerOption(grpc::ServerBuilder::MIN_POLLERS, 1);
+  builder->SetSyncServerOption(grpc::ServerBuilder::MAX_POLLERS, 1);
+  builder->SetResourceQuota(
+      grpc::ResourceQuota("lossd").SetMaxThreads(kMaxSyncThreads));
+}
+
+}  // namespace
+
+struct Server::Impl {
+  absl::StatusOr<HostPort> StartGrpc(const Settings& settings);
+  absl::StatusOr<HostPort> StartAdmin(
+      const HostPort& address, std::function<std::string()> metrics_text);
+  void StopBeingReady();
+  void Shutdown(absl::Duration timeout);
+  void ShutDownGrpc(absl::Time deadline);
+
+  std::atomic<bool> ready = true;
+  bool shut_down = false;
+  std::unique_ptr<LossService> service;
+  std::unique_ptr<grpc::Server> grpc_server;
+  std::unique_ptr<AdminServer> admin;
+};
+
+Server::Server() : impl_(std::make_unique<Impl>()) {}
+
+Server::~Server() { Shutdown(absl::ZeroDuration()); }
+
+absl::StatusOr<std::unique_ptr<Server>> Server::Start(
+    const ServerParts& parts, std::function<std::string()> metrics_text) {
+  std::unique_ptr<Server> server(new Server);
+  Impl& impl = *server->impl_;
+  const Settings& settings = *parts.settings;
+  LOSSD_ASSIGN_OR_RETURN(impl.service, LossService::Create(parts));
+  LOSSD_ASSIGN_OR_RETURN(server->listen_, impl.StartGrpc(settings));
+  if (settings.admin_listen.has_value()) {
+    LOSSD_ASSIGN_OR_RETURN(
+        server->admin_listen_,
+        impl.StartAdmin(*settings.admin_listen, std::move(metrics_text)));
+  }
+  return server;
+}
+
+void Server::StopBeingReady() { impl_->StopBeingReady(); }
+
+void Server::Shutdown(absl::Duration timeout) { impl_->Shutdown(timeout); }
+
+absl::StatusOr<HostPort> Server::Impl::StartGrpc(const Settings& settings) {
+  LOSSD_RETURN_IF_ERROR(CheckCanListen(settings.listen));
+  grpc::EnableDefaultHealthCheckService(true);
+  grpc::reflection::InitProtoReflectionServerBuilderPlugin();
+  grpc::ServerBuilder builder;
+  SetOptions(settings, &builder);
+  int port = 0;
+  builder.AddListeningPort(settings.listen.ToString(),
+                           grpc::InsecureServerCredentials(), &port);
+  builder.RegisterService(service.get());
+  grpc_server = builder.BuildAndStart();
+  if (grpc_server == nullptr || port == 0) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("cannot listen on ", settings.listen.ToString()));
+  }
+  grpc_server->GetHealthCheckService()->SetServingStatus(
+      v1::LossService::service_full_name(), true);
+  return HostPort{settings.listen.host, port};
+}
+
+absl::StatusOr<HostPort> Server::Impl::StartAdmin(
+    const HostPort& address, std::function<std::string()> metrics_text) {
+  AdminServerOptions options;
+  options.host = address.host;
+  options.port = address.port;
+  options.metrics = std::move(metrics_text);
+  options.not_ready = [this] {
+    return std::string(ready.load() ? "" : "draining");
+  };
+  LOSSD_ASSIGN_OR_RETURN(admin, AdminServer::Start(std::move(options)));
+  return HostPort{address.host, admin->port()};
+}
+
+void Server::Impl::StopBeingReady() {
+  ready.store(false);
+  grpc_server->GetHealthCheckService()->SetServingStatus(false);
+}
+
+void Server::Impl::Shutdown(absl::Duration timeout) {
+  if (shut_down) return;
+  shut_down = true;
+  if (grpc_server != nullptr) {
+    StopBeingReady();
+    ShutDownGrpc(absl::Now() + timeout);
+  }
+  if (service != nullptr) service->Drain();
+  if (admin != nullptr) admin->Stop();
+}
+
+void Server::Impl::ShutDownGrpc(absl::Time deadline) {
+  absl::Notification done;
+  std::thread shutdown([&] {
+    grpc_server->Shutdown(absl::ToChronoTime(deadline));
+    done.Notify();
+  });
+  absl::Time quiet_since = absl::Now();
+  int64_t arrived = service->arrived();
+  while (!done.WaitForNotificationWithTimeout(absl::Milliseconds(20))) {
+    const absl::Time now = absl::Now();
+    const bool busy = service->ended() != service->arrived();
+    if (busy || arrived != service->arrived()) quiet_since = now;
+    arrived = service->arrived();
+    if (now - quiet_since > kQuietTime) {
+      grpc_server_cancel_all_calls(grpc_server->c_server());
+    }
+  }
+  shutdown.join();
+}
+
+}  // namespace lossd

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#ifndef LOSSD_SERVER_RPC_SERVER_H_
+#define LOSSD_SERVER_RPC_SERVER_H_
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "server/config/host_port.h"
+#include "server/rpc/server_parts.h"
+
+namespace lossd {
+
+// What listens: LossService, health and reflection over gRPC, and the admin
+// port. It serves from Start() until Shutdown(). Its functions may be called by
+// one thread at a time.
+//
+// A drain has two steps, so that callers learn of it before they are refused:
+//
+//   server->StopBeingReady();  // health is NOT_SERVING, /readyz is 503
+//   (wait)                     // calls are answered as before
+//   server->Shutdown(timeout); // no new calls; those in flight are answered
+class Server {
+ public:
+  // Listens where the settings of `parts` say. `metrics_text` is what /metrics
+  // answers. FAILED_PRECONDITION if an address cannot be listened on, which the
+  // message names with the reason, or if the contract and the losses disagree.
+  static absl::StatusOr<std::unique_ptr<Server>> Start(
+      const ServerParts& parts, std::function<std::string()> metrics_text);
+
+  // Calls Shutdown(absl::ZeroDuration()).
+  ~Server();
+  Server(const Server&) = delete;
+  Server& operator=(const Server&) = delete;
+
+  // Where it listens; the ports are never 0.
+  const HostPort& listen() const { return listen_; }
+  const std::optional<HostPort>& admin_listen() const { return admin_listen_; }
+
+  void StopBeingReady();
+
+  // Sends every connection a GOAWAY, so that calls that still arrive get
+  // UNAVAILABLE, and waits until those in flight are answered, at most
+  // `timeout`; what is left then is cancelled. Watches of the health, which
+  // would never end, are cancelled once nothing has been in flight for
+  // kQuietTime. Further calls do nothing.
+  void Shutdown(absl::Duration timeout);
+
+  static constexpr absl::Duration kQuietTime = absl::Seconds(2);
+
+ private:
+  struct Impl;
+  Server();
+
+  HostPort listen_;
+  std::optional<HostPort> admin_listen_;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace lossd
+
+#endif  // LOSSD_SERVER_RPC_SERVER_H_

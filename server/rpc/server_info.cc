@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "server/rpc/server_info.h"
+
+#include <string>
+
+namespace lossd {
+namespace {
+
+void DescribeLimits(const Settings::Limits& limits, v1::Limits* wire) {
+  wire->set_max_message_bytes(limits.max_message_bytes);
+  wire->set_max_elements(limits.max_elements);
+  wire->set_max_dimensions(limits.max_dimensions);
+  wire->set_max_operations(limits.max_operations);
+  wire->set_max_response_bytes(limits.max_response_bytes);
+  wire->set_max_scratch_bytes(limits.max_scratch_bytes);
+  WriteDuration(limits.max_deadline, wire->mutable_max_deadline());
+  wire->set_max_queue_requests(limits.max_queue_requests);
+  wire->set_max_queue_bytes(limits.max_queue_bytes);
+  wire->set_max_queue_operations(limits.max_queue_operations);
+}
+
+void DescribeBatching(const Settings::Batching& batching,
+                      v1::BatchingInfo* wire) {
+  wire->set_workers(batching.workers);
+  wire->set_max_batch_requests(batching.max_batch_requests);
+  wire->set_max_batch_rows(batching.max_batch_rows);
+  wire->set_max_batch_bytes(batching.max_batch_bytes);
+  wire->set_inline_operations(batching.inline_operations);
+}
+
+}  // namespace
+
+v1::GetServerInfoResponse DescribeServer(const Settings& settings,
+                                         const Engine& engine,
+                                         const ServerIdentity& identity) {
+  v1::GetServerInfoResponse response;
+  response.set_version(std::string(identity.version));
+  response.set_numerics_version(kNumericsVersion);
+  response.set_instance(std::string(identity.instance));
+  response.set_default_device(static_cast<v1::Device>(engine.default_device()));
+  for (const auto& backend : engine.backends()) {
+    v1::DeviceInfo* device = response.add_devices();
+    device->set_device(static_cast<v1::Device>(backend->device_class()));
+    device->set_name(backend->device());
+    device->set_target(backend->target());
+    device->set_parallelism(backend->parallelism());
+  }
+  DescribeLimits(settings.limits, response.mutable_limits());
+  DescribeBatching(settings.batching, response.mutable_batching());
+  return response;
+}
+
+}  // namespace lossd
