@@ -77,7 +77,7 @@ class Parser {
     CLI::App& sub = *app_.add_subcommand(name, description);
     sub.callback([this, command] { line_.command = command; });
     sub.add_option("--server", line_.server, "The server's HOST:PORT")
-        ->envname("LOSSD_SERVER")
+        ->envname("LOSSCTL_SERVER")
         ->capture_default_str();
     sub.add_option("--timeout", timeout_, "Seconds, or such as 500ms or 2m")
         ->capture_default_str();

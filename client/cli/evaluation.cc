@@ -12,6 +12,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
+#include "absl/strings/strip.h"
 #include "client/cli/number.h"
 #include "client/cli/schema.h"
 #include "lossd/tensor.h"
@@ -25,6 +26,11 @@ using google::protobuf::Message;
 
 // A field's name and the numbers that were given for it.
 using Arrays = std::map<std::string, Array>;
+
+// A field's name and the dtype that was asked for it.
+using Dtypes = std::map<std::string, v1::Dtype>;
+
+constexpr absl::string_view kDtypeSuffix = "_dtype";
 
 absl::Status WithFlag(const absl::Status& status, absl::string_view flag) {
   return absl::Status(status.code(),
@@ -106,11 +112,36 @@ absl::Status SetParameter(const FieldDescriptor& field,
   }
 }
 
-// Sets the parameters of `loss`, and reads its tensors into `arrays`.
+// The tensor whose dtype a flag such as `--target-dtype` names, or null.
+const FieldDescriptor* TensorOfDtypeFlag(const Descriptor& loss,
+                                         absl::string_view flag) {
+  if (!absl::ConsumeSuffix(&flag, kDtypeSuffix)) return nullptr;
+  const FieldDescriptor* field = loss.FindFieldByName(std::string(flag));
+  return field != nullptr && IsTensor(*field) ? field : nullptr;
+}
+
+absl::Status ReadDtypeFlag(const LossFlag& flag, const FieldDescriptor& tensor,
+                           Dtypes& dtypes) {
+  const auto dtype =
+      ParseEnum(*v1::Dtype_descriptor(), flag.value.value_or(""));
+  if (!dtype.ok()) return WithFlag(dtype.status(), flag.name);
+  dtypes[tensor.name()] = static_cast<v1::Dtype>(*dtype);
+  return absl::OkStatus();
+}
+
+// Sets the parameters of `loss`, and reads its tensors into `arrays` and the
+// dtypes that are asked for them into `dtypes`.
 absl::Status ReadFlags(const LossOptions& options, Source& source,
-                       Message& loss, Arrays& arrays) {
+                       Message& loss, Arrays& arrays, Dtypes& dtypes) {
   std::set<std::string> seen;
   for (const LossFlag& flag : options.flags) {
+    const FieldDescriptor* of_dtype =
+        TensorOfDtypeFlag(*loss.GetDescriptor(), flag.name);
+    if (of_dtype != nullptr) {
+      const absl::Status status = ReadDtypeFlag(flag, *of_dtype, dtypes);
+      if (!status.ok()) return status;
+      continue;
+    }
     const FieldDescriptor* field =
         loss.GetDescriptor()->FindFieldByName(flag.name);
     if (field == nullptr) {
@@ -196,7 +227,7 @@ v1::Dtype ChooseDtype(const Array& array,
   return from_file ? own : v1::DTYPE_INT64;
 }
 
-absl::Status SetTensors(const Arrays& arrays,
+absl::Status SetTensors(const Arrays& arrays, const Dtypes& dtypes,
                         const v1::LossDescriptor& descriptor,
                         v1::Dtype floating, Message& loss) {
   const std::vector<int64_t>* first_shape = nullptr;
@@ -205,8 +236,11 @@ absl::Status SetTensors(const Arrays& arrays,
     if (first != arrays.end()) first_shape = &first->second.shape;
   }
   for (const auto& [name, array] : arrays) {
+    const auto asked = dtypes.find(name);
     const v1::Dtype dtype =
-        ChooseDtype(array, FindTensor(descriptor, name), floating, first_shape);
+        asked != dtypes.end() ? asked->second
+                              : ChooseDtype(array, FindTensor(descriptor, name),
+                                            floating, first_shape);
     absl::StatusOr<v1::Tensor> tensor = ToTensor(array, dtype);
     if (!tensor.ok()) return WithFlag(tensor.status(), name);
     const FieldDescriptor* field = loss.GetDescriptor()->FindFieldByName(name);
@@ -257,14 +291,15 @@ absl::StatusOr<v1::Evaluation> Build(const LossOptions& options,
   Message& loss =
       *evaluation.GetReflection()->MutableMessage(&evaluation, *field);
   Arrays arrays;
-  if (absl::Status status = ReadFlags(options, source, loss, arrays);
+  Dtypes dtypes;
+  if (absl::Status status = ReadFlags(options, source, loss, arrays, dtypes);
       !status.ok()) {
     return status;
   }
   const absl::StatusOr<v1::Dtype> dtype = FloatingDtype(options, arrays);
   if (!dtype.ok()) return dtype.status();
   floating = *dtype;
-  if (absl::Status status = SetTensors(arrays, descriptor, floating, loss);
+  if (absl::Status status = SetTensors(arrays, dtypes, descriptor, floating, loss);
       !status.ok()) {
     return status;
   }

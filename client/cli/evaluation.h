@@ -39,7 +39,8 @@ struct LossOptions {
 // The evaluation that `options` ask for; `descriptor` is what the server says
 // of the loss.
 //
-// Each tensor becomes `data` of a dtype that its descriptor allows:
+// Each tensor becomes `data` of the dtype that `--NAME-dtype` asks for it, else
+// of one that its descriptor allows:
 // - of a floating tensor it is `--dtype`, else that of the floating npy files
 //   (which must agree), else float32;
 // - where only integers are allowed, integers become int64, or stay what the

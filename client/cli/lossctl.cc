@@ -228,7 +228,7 @@ std::string Advice(const CommandLine& line, const absl::Status& status) {
   if (absl::IsUnavailable(status) && GetErrorDetails(status).reason.empty()) {
     return absl::StrCat(
         "  Is lossd running? Start it with: lossd --listen ", line.server,
-        "\n  or name another with --server HOST:PORT or LOSSD_SERVER.\n");
+        "\n  or name another with --server HOST:PORT or LOSSCTL_SERVER.\n");
   }
   if (absl::IsDeadlineExceeded(status)) {
     return absl::StrCat("  No answer from ", line.server, " within ",

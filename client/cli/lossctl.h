@@ -17,7 +17,7 @@ inline constexpr int kUsage = 2;
 
 // Runs lossctl with `arguments` (without the program's name), and returns its
 // exit status. Answers go to `output`, errors to `error`, and with --json also
-// as an object to `output`. Reads the environment variable LOSSD_SERVER.
+// as an object to `output`. Reads the environment variable LOSSCTL_SERVER.
 int RunLossctl(const std::vector<std::string>& arguments, std::istream& input,
                std::ostream& output, std::ostream& error);
 

@@ -9,7 +9,6 @@
 #include <functional>
 #include <utility>
 
-#include "absl/base/thread_annotations.h"
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/notification.h"
 #include "lossd/v1/loss_service.grpc.pb.h"

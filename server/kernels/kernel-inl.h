@@ -18,13 +18,23 @@ Findings RunKernel(const Job& job, int64_t begin, int64_t end) {
   }
 }
 
+// The same over float lanes, where the loss has them.
+template <class M, class F>
+constexpr Kernel FloatKernel() {
+  if constexpr (M::kFloatLanes) {
+    return &RunKernel<M, F>;
+  } else {
+    return nullptr;
+  }
+}
+
 // The kernels of every loss, over float lanes of type F and double lanes of
 // type D.
 template <class F, class D>
 absl::Span<const LossKernels> AllKernels() {
   static constexpr LossKernels kKernels[] = {
 #define LOSSD_LOSS(name) \
-  {&RunKernel<name::Math<F>, F>, &RunKernel<name::Math<D>, D>},
+  {FloatKernel<name::Math<F>, F>(), &RunKernel<name::Math<D>, D>},
 #include "loss_rows.inc"
 #undef LOSSD_LOSS
   };

@@ -15,7 +15,8 @@ namespace lossd {
 // overlap may run at the same time.
 using Kernel = Findings (*)(const Job& job, int64_t begin, int64_t end);
 
-// The kernels of a loss, by the lanes that they compute in.
+// The kernels of a loss, by the lanes that they compute in. Those of float are
+// null for a loss whose geometries never ask for them.
 struct LossKernels {
   Kernel float_lanes;
   Kernel double_lanes;

@@ -58,9 +58,11 @@ inline int64_t FirstMaximum(const typename V::Lane* x, int64_t n) {
 }
 
 // A loss that looks at one element of each tensor at a time. Math<V> has
-// kTensors and Evaluate(operands by slot, parameters, out); an absent weight is 1.
+// kTensors, kHasProbabilities and Evaluate(operands by slot, parameters, out); an
+// absent weight is 1. kFloatLanes: it can be computed in lanes of float.
 struct ElementwiseLoss {
   static constexpr bool kRows = false;
+  static constexpr bool kFloatLanes = false;
 };
 
 template <class V>
@@ -77,6 +79,7 @@ struct Element {
 // sum is its part of the mean's numerator.
 struct RowLoss {
   static constexpr bool kRows = true;
+  static constexpr bool kFloatLanes = false;
   static constexpr bool kHasTotal = false;
 };
 

@@ -13,6 +13,7 @@ enum Slot { kInput, kTarget, kWeight, kPosWeight };
 template <class V>
 struct Math : ElementwiseLoss {
   static constexpr int kTensors = 4;
+  static constexpr bool kFloatLanes = true;
   static constexpr bool kHasProbabilities = true;
 
   static LOSSD_FN void Evaluate(const V* operand, const double*, Element<V>* out) {

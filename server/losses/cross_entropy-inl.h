@@ -112,6 +112,7 @@ struct Math : RowLoss {
   using Lane = typename V::Lane;
   static constexpr Operand kOperands[] = {Operand::kRow, Operand::kRowOrClass,
                                           Operand::kShared};
+  static constexpr bool kFloatLanes = true;
 
   static void Evaluate(const Row<V>& row, RowResult* result) {
     const Lane* x = row.operand[kInput];

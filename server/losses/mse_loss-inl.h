@@ -11,6 +11,7 @@ enum Slot { kInput, kTarget, kWeight };
 template <class V>
 struct Math : ElementwiseLoss {
   static constexpr int kTensors = 3;
+  static constexpr bool kFloatLanes = true;
   static constexpr bool kHasProbabilities = false;
 
   static LOSSD_FN void Evaluate(const V* operand, const double*, Element<V>* out) {

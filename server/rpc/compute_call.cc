@@ -9,25 +9,27 @@ namespace {
 
 template <typename Response>
 bool Write(const ComputeCall& call, const ServerIdentity& identity,
-           const RunRecord& run, int64_t max_bytes, int64_t* bytes) {
+           const RunRecord& run, int64_t max_bytes, grpc::ByteBuffer* answer,
+           int64_t* bytes) {
   google::protobuf::Arena arena;
   auto* response = google::protobuf::Arena::CreateMessage<Response>(&arena);
   WriteExecution(*call.task, identity, run, response->mutable_execution());
   WriteResult(*call.task, call.decoded.answer_in_values,
               response->mutable_result());
   *bytes = static_cast<int64_t>(response->ByteSizeLong());
-  return *bytes <= max_bytes && SerializeMessage(*response, call.answer);
+  return *bytes <= max_bytes && SerializeMessage(*response, answer);
 }
 
 }  // namespace
 
 bool WriteAnswer(const ComputeCall& call, const ServerIdentity& identity,
-                 const RunRecord& run, int64_t max_bytes, int64_t* bytes) {
+                 const RunRecord& run, int64_t max_bytes,
+                 grpc::ByteBuffer* answer, int64_t* bytes) {
   return call.method == Method::kComputeLoss
              ? Write<v1::ComputeLossResponse>(call, identity, run, max_bytes,
-                                              bytes)
+                                              answer, bytes)
              : Write<v1::ComputeGradientResponse>(call, identity, run,
-                                                  max_bytes, bytes);
+                                                  max_bytes, answer, bytes);
 }
 
 }  // namespace lossd

@@ -11,11 +11,11 @@
 #include "google/protobuf/arena.h"
 #include "grpcpp/server_context.h"
 #include "grpcpp/support/byte_buffer.h"
-#include "grpcpp/support/server_callback.h"
 #include "lossd/v1/loss_service.pb.h"
 #include "server/engine/engine.h"
 #include "server/rpc/answer_writer.h"
 #include "server/rpc/request_reader.h"
+#include "server/rpc/unary_reactor.h"
 
 namespace lossd {
 
@@ -39,15 +39,14 @@ constexpr absl::string_view MethodName(Method method) {
 // by one thread at a time, except for `cancelled`.
 struct ComputeCall {
   ComputeCall(Method method, grpc::CallbackServerContext* context,
-              grpc::ByteBuffer* answer)
-      : method(method), context(context), answer(answer) {}
+              UnaryReactor* reactor)
+      : method(method), context(context), reactor(reactor) {}
 
   const Method method;
 
-  // gRPC's, until the reactor has finished.
+  // gRPC's, until the reactor has answered or failed.
   grpc::CallbackServerContext* const context;
-  grpc::ByteBuffer* const answer;
-  grpc::ServerUnaryReactor* reactor = nullptr;
+  UnaryReactor* const reactor;
 
   // Whether the caller has gone away.
   std::atomic<bool> cancelled = false;
@@ -66,26 +65,12 @@ struct ComputeCall {
   }
 };
 
-// What gRPC knows of a call. Deletes itself.
-class ComputeReactor final : public grpc::ServerUnaryReactor {
- public:
-  explicit ComputeReactor(std::shared_ptr<ComputeCall> call)
-      : call_(std::move(call)) {
-    call_->reactor = this;
-  }
-  void OnCancel() override {
-    call_->cancelled.store(true, std::memory_order_relaxed);
-  }
-  void OnDone() override { delete this; }
-
- private:
-  const std::shared_ptr<ComputeCall> call_;
-};
-
 // Writes the answer of a call whose task has run without violations. False if
-// it would be longer than `max_bytes`; `*bytes` is then its length.
+// it would be longer than `max_bytes`, or could not be written; `*bytes` is its
+// length.
 bool WriteAnswer(const ComputeCall& call, const ServerIdentity& identity,
-                 const RunRecord& run, int64_t max_bytes, int64_t* bytes);
+                 const RunRecord& run, int64_t max_bytes,
+                 grpc::ByteBuffer* answer, int64_t* bytes);
 
 }  // namespace lossd
 

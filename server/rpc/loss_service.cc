@@ -3,10 +3,13 @@
 #include "server/rpc/loss_service.h"
 
 #include <algorithm>
+#include <string>
 #include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "grpcpp/impl/codegen/server_callback_handlers.h"
+#include "grpcpp/impl/rpc_service_method.h"
 #include "server/base/status_macros.h"
 #include "server/rpc/loss_catalog.h"
 #include "server/rpc/message_bytes.h"
@@ -56,13 +59,12 @@ Reason ReasonOf(DropReason reason) {
   return Reason::kInternal;
 }
 
-template <typename Request>
-Violations MalformedRequest() {
+Violations MalformedRequest(Method method) {
   Violations violations;
   violations.Add(
       Reason::kMalformedRequest, "",
-      absl::StrCat("the request is not a ", Request::descriptor()->full_name(),
-                   ": its bytes cannot be parsed."));
+      absl::StrCat("the request is not a lossd.v1.", MethodName(method),
+                   "Request: its bytes cannot be parsed."));
   return violations;
 }
 
@@ -103,6 +105,66 @@ class LossService::Item final : public BatchItem {
   const std::shared_ptr<ComputeCall> call_;
 };
 
+// A call that computes, as gRPC sees it.
+class LossService::ComputeReactor final : public UnaryReactor {
+ public:
+  ComputeReactor(LossService* service, Method method,
+                 grpc::CallbackServerContext* context)
+      : service_(*service),
+        call_(std::make_shared<ComputeCall>(method, context, this)) {
+    service_.recorder_.OnArrival();
+  }
+  void OnCancel() override {
+    call_->cancelled.store(true, std::memory_order_relaxed);
+  }
+
+ private:
+  void OnRequest(bool received, grpc::ByteBuffer request) override {
+    service_.Begin(call_, received, std::move(request));
+  }
+
+  LossService& service_;
+  const std::shared_ptr<ComputeCall> call_;
+};
+
+// A call whose answer is always the same.
+class LossService::TellReactor final : public UnaryReactor {
+ public:
+  TellReactor(LossService* service, Method method,
+              const grpc::CallbackServerContext* context,
+              const google::protobuf::Message* answer)
+      : service_(*service),
+        method_(method),
+        context_(*context),
+        answer_(*answer) {
+    service_.recorder_.OnArrival();
+  }
+
+ private:
+  void OnRequest(bool received, grpc::ByteBuffer request) override {
+    CallRecorder& recorder = service_.recorder_;
+    // The requests of these calls have no fields.
+    v1::ListLossesRequest ignored;
+    grpc::ByteBuffer answer;
+    if (received && ParseMessage(&request, &ignored) &&
+        SerializeMessage(answer_, &answer)) {
+      recorder.OnAnswer(method_, "");
+      Answer(std::move(answer));
+      return;
+    }
+    const grpc::Status status = ViolationsStatus(
+        MalformedRequest(method_), {"", service_.identity_.version});
+    recorder.OnFailure(method_, "", context_, status, Reason::kMalformedRequest,
+                       "", recorder.MakeRequestId());
+    Fail(status);
+  }
+
+  LossService& service_;
+  const Method method_;
+  const grpc::CallbackServerContext& context_;
+  const google::protobuf::Message& answer_;
+};
+
 absl::StatusOr<std::unique_ptr<LossService>> LossService::Create(
     const ServerParts& parts) {
   LOSSD_ASSIGN_OR_RETURN(
@@ -133,7 +195,36 @@ LossService::LossService(const ServerParts& parts, WireBinding binding)
       identity_{ServerVersion(), settings_.instance},
       recorder_(binding_, engine_, ServerVersion(), *parts.metrics, *parts.log),
       losses_(DescribeLosses(binding_, DevicesOf(engine_))),
-      info_(DescribeServer(settings_, engine_, identity_)) {}
+      info_(DescribeServer(settings_, engine_, identity_)) {
+  for (Method method : {Method::kComputeLoss, Method::kComputeGradient}) {
+    AddUnaryMethod(method, [=, this](grpc::CallbackServerContext* context) {
+      return new ComputeReactor(this, method, context);
+    });
+  }
+  AddUnaryMethod(
+      Method::kListLosses, [this](grpc::CallbackServerContext* context) {
+        return new TellReactor(this, Method::kListLosses, context, &losses_);
+      });
+  AddUnaryMethod(
+      Method::kGetServerInfo, [this](grpc::CallbackServerContext* context) {
+        return new TellReactor(this, Method::kGetServerInfo, context, &info_);
+      });
+}
+
+void LossService::AddUnaryMethod(
+    Method method,
+    std::function<UnaryReactor*(grpc::CallbackServerContext*)> make) {
+  using grpc::internal::RpcServiceMethod;
+  const std::string path = absl::StrCat("/", kName, "/", MethodName(method));
+  // gRPC keeps a copy of the path and owns the handler.
+  auto* registered = new RpcServiceMethod(
+      path.c_str(), grpc::internal::RpcMethod::BIDI_STREAMING,
+      new grpc::internal::CallbackBidiHandler<grpc::ByteBuffer,
+                                              grpc::ByteBuffer>(
+          std::move(make)));
+  registered->SetServerApiType(RpcServiceMethod::ApiType::RAW_CALL_BACK);
+  AddMethod(registered);
+}
 
 LossService::~LossService() = default;
 
@@ -148,33 +239,29 @@ ErrorContext LossService::ContextOf(const ComputeCall& call) const {
 }
 
 template <typename Request>
-grpc::ServerUnaryReactor* LossService::Compute(
-    Method method, grpc::CallbackServerContext* context,
-    const grpc::ByteBuffer* request, grpc::ByteBuffer* answer) {
-  recorder_.OnArrival();
-  auto call = std::make_shared<ComputeCall>(method, context, answer);
-  auto* reactor = new ComputeReactor(call);
-  call->deadline = DeadlineOf(*context);
-  Begin<Request>(call, request);
-  return reactor;
+bool LossService::Parse(ComputeCall& call, grpc::ByteBuffer* bytes,
+                        Violations* violations) const {
+  auto* message = google::protobuf::Arena::CreateMessage<Request>(&call.arena);
+  if (!ParseMessage(bytes, message)) return false;
+  reader_.Read(*message, &call.decoded, violations);
+  return true;
 }
 
-template <typename Request>
-void LossService::Begin(const std::shared_ptr<ComputeCall>& call,
-                        const grpc::ByteBuffer* request) {
-  auto* message = google::protobuf::Arena::CreateMessage<Request>(&call->arena);
-  // gRPC keeps the request's bytes until the call ends; they are let go of
-  // here, so that a call that waits holds its tensors once.
-  grpc::ByteBuffer bytes;
-  bytes.Swap(const_cast<grpc::ByteBuffer*>(request));
-  const bool parsed = ParseMessage(&bytes, message);
+void LossService::Begin(const std::shared_ptr<ComputeCall>& call, bool received,
+                        grpc::ByteBuffer bytes) {
+  call->deadline = DeadlineOf(*call->context);
+  Violations violations(settings_.withhold_values);
+  const bool parsed =
+      received &&
+      (call->method == Method::kComputeLoss
+           ? Parse<v1::ComputeLossRequest>(*call, &bytes, &violations)
+           : Parse<v1::ComputeGradientRequest>(*call, &bytes, &violations));
+  // A call that waits holds its tensors once.
   bytes.Clear();
   if (!parsed) {
-    FailViolations(*call, MalformedRequest<Request>());
+    FailViolations(*call, MalformedRequest(call->method));
     return;
   }
-  Violations violations(settings_.withhold_values);
-  reader_.Read(*message, &call->decoded, &violations);
   if (violations.empty()) {
     call->task = engine_.Prepare(call->decoded.evaluation, &violations);
   }
@@ -214,14 +301,14 @@ void LossService::Answer(ComputeCall& call, const RunRecord& run) {
     FailViolations(call, call.task->violations);
     return;
   }
+  const int64_t limit = settings_.limits.max_message_bytes;
   int64_t bytes = 0;
-  if (WriteAnswer(call, identity_, run, settings_.limits.max_message_bytes,
-                  &bytes)) {
+  grpc::ByteBuffer answer;
+  if (WriteAnswer(call, identity_, run, limit, &answer, &bytes)) {
     recorder_.OnAnswer(call.method, call.loss_name());
-    call.reactor->Finish(grpc::Status::OK);
+    call.reactor->Answer(std::move(answer));
     return;
   }
-  const int64_t limit = settings_.limits.max_message_bytes;
   if (bytes <= limit) {
     FailInternal(call);
     return;
@@ -278,57 +365,7 @@ void LossService::Finish(ComputeCall& call, const grpc::Status& status,
   }
   recorder_.OnFailure(call.method, call.loss_name(), *call.context, status,
                       reason, field, call.decoded.request_id);
-  call.reactor->Finish(status);
-}
-
-template <typename Request>
-grpc::ServerUnaryReactor* LossService::Tell(
-    Method method, grpc::CallbackServerContext* context,
-    const grpc::ByteBuffer* request, const google::protobuf::Message& message,
-    grpc::ByteBuffer* answer) {
-  recorder_.OnArrival();
-  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  grpc::ByteBuffer bytes(*request);
-  Request ignored;
-  if (ParseMessage(&bytes, &ignored) && SerializeMessage(message, answer)) {
-    recorder_.OnAnswer(method, "");
-    reactor->Finish(grpc::Status::OK);
-    return reactor;
-  }
-  const grpc::Status status =
-      ViolationsStatus(MalformedRequest<Request>(), {"", identity_.version});
-  recorder_.OnFailure(method, "", *context, status, Reason::kMalformedRequest,
-                      "", recorder_.MakeRequestId());
-  reactor->Finish(status);
-  return reactor;
-}
-
-grpc::ServerUnaryReactor* LossService::ComputeLoss(
-    grpc::CallbackServerContext* context, const grpc::ByteBuffer* request,
-    grpc::ByteBuffer* answer) {
-  return Compute<v1::ComputeLossRequest>(Method::kComputeLoss, context, request,
-                                         answer);
-}
-
-grpc::ServerUnaryReactor* LossService::ComputeGradient(
-    grpc::CallbackServerContext* context, const grpc::ByteBuffer* request,
-    grpc::ByteBuffer* answer) {
-  return Compute<v1::ComputeGradientRequest>(Method::kComputeGradient, context,
-                                             request, answer);
-}
-
-grpc::ServerUnaryReactor* LossService::ListLosses(
-    grpc::CallbackServerContext* context, const grpc::ByteBuffer* request,
-    grpc::ByteBuffer* answer) {
-  return Tell<v1::ListLossesRequest>(Method::kListLosses, context, request,
-                                     losses_, answer);
-}
-
-grpc::ServerUnaryReactor* LossService::GetServerInfo(
-    grpc::CallbackServerContext* context, const grpc::ByteBuffer* request,
-    grpc::ByteBuffer* answer) {
-  return Tell<v1::GetServerInfoRequest>(Method::kGetServerInfo, context,
-                                        request, info_, answer);
+  call.reactor->Fail(status);
 }
 
 }  // namespace lossd

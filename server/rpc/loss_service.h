@@ -3,35 +3,32 @@
 #ifndef LOSSD_SERVER_RPC_LOSS_SERVICE_H_
 #define LOSSD_SERVER_RPC_LOSS_SERVICE_H_
 
+#include <functional>
 #include <memory>
-#include <string>
 
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
-#include "lossd/v1/loss_service.grpc.pb.h"
+#include "grpcpp/impl/service_type.h"
+#include "lossd/v1/loss_service.pb.h"
 #include "server/batching/batcher.h"
 #include "server/rpc/call_recorder.h"
 #include "server/rpc/compute_call.h"
 #include "server/rpc/request_reader.h"
 #include "server/rpc/server_parts.h"
 #include "server/rpc/status.h"
+#include "server/rpc/unary_reactor.h"
 #include "server/rpc/wire_binding.h"
 
 namespace lossd {
 
-// Every method takes and gives bytes: a request that cannot be parsed is then
-// answered as the contract says, and the answer is written where it is made.
-using RawLossService = v1::LossService::WithRawCallbackMethod_ComputeLoss<
-    v1::LossService::WithRawCallbackMethod_ComputeGradient<
-        v1::LossService::WithRawCallbackMethod_ListLosses<
-            v1::LossService::WithRawCallbackMethod_GetServerInfo<
-                v1::LossService::Service>>>>;
-
-// The calls of lossd.v1.LossService. Each one that computes is parsed and
+// The calls of lossd.v1.LossService, in bytes: a request that cannot be parsed
+// is then answered as the contract says. Each call that computes is parsed and
 // checked on gRPC's thread, and then computed and answered on that thread or on
 // one of the batcher's. Thread-safe.
-class LossService final : public RawLossService {
+class LossService final : public grpc::Service {
  public:
+  static constexpr char kName[] = "lossd.v1.LossService";
+
   // FAILED_PRECONDITION if the contract and the losses disagree.
   static absl::StatusOr<std::unique_ptr<LossService>> Create(
       const ServerParts& parts);
@@ -46,40 +43,25 @@ class LossService final : public RawLossService {
   int64_t arrived() const { return recorder_.arrived(); }
   int64_t ended() const { return recorder_.ended(); }
 
-  grpc::ServerUnaryReactor* ComputeLoss(grpc::CallbackServerContext* context,
-                                        const grpc::ByteBuffer* request,
-                                        grpc::ByteBuffer* answer) override;
-  grpc::ServerUnaryReactor* ComputeGradient(
-      grpc::CallbackServerContext* context, const grpc::ByteBuffer* request,
-      grpc::ByteBuffer* answer) override;
-  grpc::ServerUnaryReactor* ListLosses(grpc::CallbackServerContext* context,
-                                       const grpc::ByteBuffer* request,
-                                       grpc::ByteBuffer* answer) override;
-  grpc::ServerUnaryReactor* GetServerInfo(grpc::CallbackServerContext* context,
-                                          const grpc::ByteBuffer* request,
-                                          grpc::ByteBuffer* answer) override;
-
  private:
   class Item;
+  class ComputeReactor;
+  class TellReactor;
 
   LossService(const ServerParts& parts, WireBinding binding);
 
-  template <typename Request>
-  grpc::ServerUnaryReactor* Compute(Method method,
-                                    grpc::CallbackServerContext* context,
-                                    const grpc::ByteBuffer* request,
-                                    grpc::ByteBuffer* answer);
+  // Registers a method, for each of whose calls `make` makes the reactor.
+  void AddUnaryMethod(
+      Method method,
+      std::function<UnaryReactor*(grpc::CallbackServerContext*)> make);
+
   // Checks the request and gives it to the batcher, or fails the call.
+  void Begin(const std::shared_ptr<ComputeCall>& call, bool received,
+             grpc::ByteBuffer bytes);
+  // Parses the request into the call's arena and reads it; false if it is none.
   template <typename Request>
-  void Begin(const std::shared_ptr<ComputeCall>& call,
-             const grpc::ByteBuffer* request);
-  // Answers with the same message every time.
-  template <typename Request>
-  grpc::ServerUnaryReactor* Tell(Method method,
-                                 grpc::CallbackServerContext* context,
-                                 const grpc::ByteBuffer* request,
-                                 const google::protobuf::Message& message,
-                                 grpc::ByteBuffer* answer);
+  bool Parse(ComputeCall& call, grpc::ByteBuffer* bytes,
+             Violations* violations) const;
 
   // Runs the calls of a batch and answers each.
   void RunBatch(absl::Span<BatchItem* const> batch);
@@ -102,8 +84,8 @@ class LossService final : public RawLossService {
   const RequestReader reader_;
   const ServerIdentity identity_;
   CallRecorder recorder_;
-  v1::ListLossesResponse losses_;
-  v1::GetServerInfoResponse info_;
+  const v1::ListLossesResponse losses_;
+  const v1::GetServerInfoResponse info_;
   // Last: its threads use the others.
   std::unique_ptr<Batcher> batcher_;
 };

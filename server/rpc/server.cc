@@ -112,7 +112,7 @@ absl::StatusOr<HostPort> Server::Impl::StartGrpc(const Settings& settings) {
         absl::StrCat("cannot listen on ", settings.listen.ToString()));
   }
   grpc_server->GetHealthCheckService()->SetServingStatus(
-      v1::LossService::service_full_name(), true);
+      LossService::kName, true);
   return HostPort{settings.listen.host, port};
 }
 

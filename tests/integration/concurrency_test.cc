@@ -4,16 +4,19 @@
 // fresh single-threaded server gave to each request alone.
 
 #include <grpcpp/grpcpp.h>
+#include <signal.h>
 
 #include <atomic>
+#include <cstdlib>
 #include <random>
+#include <sstream>
 #include <thread>
 
 #include "gtest/gtest.h"
 #include "lossd/v1/loss_service.grpc.pb.h"
 #include "tests/conformance/random_case.h"
+#include "tests/integration/child_process.h"
 #include "tests/integration/golden_request.h"
-#include "tests/integration/server_process.h"
 
 namespace lossd {
 namespace {
@@ -56,7 +59,8 @@ std::vector<v1::ComputeGradientRequest> Requests() {
     requests.push_back(RequestOf(golden));
   };
   for (const LossDefinition* loss : AllLosses()) {
-    for (const GoldenCase& c : LoadGoldenCases(std::string(loss->schema.name))) {
+    for (const GoldenCase& c :
+         LoadGoldenCases(std::string(loss->schema.name))) {
       add(c);
     }
     for (const GoldenCase& c : RandomCases(*loss)) add(c);
@@ -64,14 +68,27 @@ std::vector<v1::ComputeGradientRequest> Requests() {
   return requests;
 }
 
+// The value of a metric such as "lossd_batch_requests_sum", over all its labels.
+double MetricValue(const std::string& metrics, const std::string& name) {
+  std::istringstream lines(metrics);
+  double sum = 0;
+  for (std::string line; std::getline(lines, line);) {
+    const bool is_it = line.rfind(name + " ", 0) == 0 ||
+                       line.rfind(name + "{", 0) == 0;
+    if (is_it) sum += std::strtod(line.c_str() + line.rfind(' '), nullptr);
+  }
+  return sum;
+}
+
 TEST(ConcurrencyTest, EveryAnswerIsTheSolitaryOneBitForBit) {
   const std::vector<v1::ComputeGradientRequest> requests = Requests();
   ASSERT_GT(requests.size(), 500u);
   std::vector<Answer> alone;
   {
-    const ServerProcess server({"--threads=1", "--max-batch-requests=1"});
-    const auto stub = Connect(server.address());
-    for (const auto& request : requests) alone.push_back(Call(stub.get(), request));
+    const LossdProcess server({"--threads=1", "--max-batch-requests=1"});
+    const auto stub = Connect(server.listen());
+    for (const auto& request : requests)
+      alone.push_back(Call(stub.get(), request));
   }
   int refused = 0;
   for (const Answer& answer : alone) {
@@ -81,13 +98,13 @@ TEST(ConcurrencyTest, EveryAnswerIsTheSolitaryOneBitForBit) {
   }
   ASSERT_LT(refused, 100);
 
-  ServerProcess server({});
+  LossdProcess server;
   std::atomic<int> next{0};
   std::atomic<int> wrong{0};
   std::vector<std::thread> clients;
   for (int client = 0; client < kClients; ++client) {
     clients.emplace_back([&, client] {
-      const auto stub = Connect(server.address());
+      const auto stub = Connect(server.listen());
       std::mt19937 generator(static_cast<unsigned>(client));
       while (next.fetch_add(1) < kCalls) {
         const size_t i = generator() % requests.size();
@@ -98,14 +115,15 @@ TEST(ConcurrencyTest, EveryAnswerIsTheSolitaryOneBitForBit) {
   for (std::thread& client : clients) client.join();
   EXPECT_EQ(wrong, 0);
 
-  const std::string metrics = server.Metrics();
+  const std::string metrics = HttpGet(server.admin(), "/metrics");
   const double batches = MetricValue(metrics, "lossd_batch_requests_count");
   const double batched = MetricValue(metrics, "lossd_batch_requests_sum");
   EXPECT_GT(batched, kCalls * 0.9);
   EXPECT_GT(batched / batches, 1.0) << batches << " batches";
-  RecordProperty("mean_batch_milli", static_cast<int>(1000 * batched / batches));
-  server.Terminate();
-  EXPECT_EQ(server.Wait(), 0);
+  RecordProperty("mean_batch_milli",
+                 static_cast<int>(1000 * batched / batches));
+  server.process().Signal(SIGTERM);
+  EXPECT_EQ(server.process().Await(absl::Seconds(30)), 0);
 }
 
 }  // namespace

@@ -11,8 +11,8 @@ using google::protobuf::Message;
 void FillTensor(const TensorView& view, v1::Tensor* tensor) {
   tensor->set_dtype(static_cast<v1::Dtype>(view.dtype));
   for (int64_t size : view.shape) tensor->add_shape(size);
-  tensor->set_data(view.data, static_cast<size_t>(view.elements *
-                                                  DtypeSize(view.dtype)));
+  tensor->set_data(view.data,
+                   static_cast<size_t>(view.elements * DtypeSize(view.dtype)));
 }
 
 void FillParameter(double value, const FieldDescriptor* field, Message* loss) {
@@ -51,8 +51,9 @@ v1::ComputeGradientRequest RequestOf(const GoldenCase& golden) {
   for (size_t slot = 0; slot < schema.tensors.size(); ++slot) {
     const TensorView& view = from.arguments.tensors[slot];
     if (!view.present()) continue;
-    FillTensor(view, static_cast<v1::Tensor*>(loss->GetReflection()->MutableMessage(
-                         loss, field(schema.tensors[slot].name))));
+    FillTensor(view,
+               static_cast<v1::Tensor*>(loss->GetReflection()->MutableMessage(
+                   loss, field(schema.tensors[slot].name))));
   }
   for (size_t i = 0; i < schema.parameters.size(); ++i) {
     const std::optional<double>& value = from.arguments.parameters[i];

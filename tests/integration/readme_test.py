@@ -90,7 +90,7 @@ def run_step(step, listen, programs):
     arguments = step.command.split(maxsplit=1)[1] if " " in step.command else ""
     done = subprocess.run(
         ["bash", "-c", f'"$0" {arguments.replace(ADDRESS, listen)}', programs[name]],
-        env={**os.environ, "LOSSD_SERVER": listen},
+        env={**os.environ, "LOSSCTL_SERVER": listen},
         cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT, text=True, timeout=60,
     )  # fmt: skip

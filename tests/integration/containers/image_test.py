@@ -21,6 +21,7 @@ import urllib.request
 
 import base_image
 import engine as engines
+import namespace
 
 IMAGE = "localhost/lossd:test"
 USER = 65532
@@ -278,16 +279,6 @@ def missing():
     return None
 
 
-def private_mounts():
-    """The command that runs another one with mounts of its own."""
-    command = ["unshare", "--mount", "--propagation"]
-    # Below a changed root, which is no mount point, what is mounted cannot be
-    # hidden: then closing the engine is what removes it.
-    hidden = subprocess.run([*command, "private", "true"],
-                            stderr=subprocess.DEVNULL).returncode == 0
-    return [*command, "private" if hidden else "unchanged"]
-
-
 def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--source-dir", type=pathlib.Path, required=True)
@@ -303,17 +294,17 @@ def main():
     if reason:
         print(f"not run: {reason}")
         sys.exit(1 if os.environ.get("LOSSD_REQUIRE_TOOLS") == "1" else 77)
-    if not os.environ.pop("LOSSD_TEST_NAMESPACE", None):
-        # Whatever gets mounted disappears with this process.
-        os.environ["LOSSD_TEST_NAMESPACE"] = "private"
-        os.execvp("unshare", [*private_mounts(), sys.executable, *sys.argv])
+    source_dir = arguments.source_dir.resolve()
+    cache_dir = arguments.cache_dir.resolve()
+    namespace.enter(cache_dir, pathlib.Path(__file__).resolve(),
+                    ["--source-dir", str(source_dir),
+                     "--cache-dir", str(cache_dir), *rest])
     # A terminated test cleans up as an ended one does.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     with contextlib.ExitStack() as stack:
-        cache_dir = arguments.cache_dir.resolve()
         engine = engines.Engine(cache_dir)
         stack.callback(engine.close)
-        suite = Suite(arguments.source_dir.resolve(), cache_dir, engine)
+        suite = Suite(source_dir, cache_dir, engine)
         unittest.main(argv=[sys.argv[0], *rest], verbosity=2)
 
 

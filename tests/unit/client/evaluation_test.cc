@@ -58,6 +58,16 @@ TEST_F(EvaluationTest, IntegersForAFloatingTargetBecomeFloats) {
   EXPECT_THAT(*CopyTensor<float>(loss.target()), ElementsAre(0, 1));
 }
 
+TEST_F(EvaluationTest, ADtypeFlagDecidesForItsTensor) {
+  auto request = Build({"grad", "binary_cross_entropy_with_logits", "--input",
+                        "[-1.5, 2]", "--target", "[0, 1]", "--target-dtype",
+                        "int64"});
+  ASSERT_TRUE(request.ok()) << request.status();
+  const auto& loss = request->evaluation().binary_cross_entropy_with_logits();
+  EXPECT_EQ(loss.input().dtype(), v1::DTYPE_FLOAT32);
+  EXPECT_THAT(*CopyTensor<int64_t>(loss.target()), ElementsAre(0, 1));
+}
+
 TEST_F(EvaluationTest, IntegersForClassIndicesBecomeInt64) {
   auto request = Build({"grad", "cross_entropy", "--input",
                         "[[1, 2], [3, 4], [5, 6]]", "--target", "[1, 0, 1]"});

@@ -212,13 +212,13 @@ TEST_F(LossctlTest, NoServerIsAnErrorThatSaysWhatToDo) {
   EXPECT_EQ(run.exit_status, kCallFailed);
   EXPECT_THAT(run.error, AllOf(HasSubstr("UNAVAILABLE"),
                                HasSubstr("lossd --listen 127.0.0.1:1"),
-                               HasSubstr("LOSSD_SERVER")));
+                               HasSubstr("LOSSCTL_SERVER")));
 }
 
 TEST_F(LossctlTest, TheServerMayComeFromTheEnvironment) {
-  setenv("LOSSD_SERVER", server_.address().c_str(), 1);
+  setenv("LOSSCTL_SERVER", server_.address().c_str(), 1);
   EXPECT_EQ(RunWith({"health"}).exit_status, kOk);
-  unsetenv("LOSSD_SERVER");
+  unsetenv("LOSSCTL_SERVER");
 }
 
 TEST_F(LossctlTest, UsageErrorsExitWith2) {

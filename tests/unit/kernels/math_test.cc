@@ -83,7 +83,7 @@ T OfOrder(Bits<T> order) {
       order < 0 ? std::numeric_limits<Bits<T>>::min() - order : order);
 }
 
-constexpr int kPoints = 1 << 18;  // of each kind
+constexpr int kPoints = 1 << 16;  // of each kind
 
 // Evenly spaced numbers of [low, high], every magnitude, random numbers of
 // every magnitude, and the ends with their neighbours.
@@ -161,38 +161,35 @@ void ExpectAccurate(const Accuracy<T>& row, std::mt19937_64* random) {
   const std::string what = testing::PrintToString(worst_at);
   EXPECT_LE(worst, row.bound) << row.function.name << " at " << what << " in ["
                               << row.low << ", " << row.high << "]";
-  if (getenv("P"))
-    printf("%s<%zu> [%g,%g] %.4f at %.17g\n", row.function.name, sizeof(T),
-           (double)row.low, (double)row.high, worst, (double)worst_at);
   // A bound far above what is measured would let accuracy rot.
-  EXPECT_GE(worst, row.bound / 3) << row.function.name << " is better than its "
+  EXPECT_GE(worst, row.bound / 2) << row.function.name << " is better than its "
                                   << "bound by far: lower it";
 }
 
 const Accuracy<float> kFloatRows[] = {
-    {kExp<float>, -87.0f, 88.8f, 2},
-    {kExp<float>, -104.0f, -87.0f, 2},
-    {kExp<float>, -0.5f, 0.5f, 2},
-    {kLog<float>, kTiny<float>, kHuge<float>, 2},
-    {kLog<float>, 0.5f, 2.0f, 2},
-    {kLog1p<float>, -0.99999994f, 2.0f, 2},
-    {kLog1p<float>, -0x1p-20f, 0x1p-20f, 2},
-    {kLog1p<float>, 1.0f, kHuge<float>, 2},
-    {kSoftplus<float>, -87.0f, 87.0f, 3},
-    {kSoftplus<float>, 87.0f, 104.0f, 3},
+    {kExp<float>, -87.0f, 88.8f, 1.1},
+    {kExp<float>, -104.0f, -87.0f, 0.85},
+    {kExp<float>, -0.5f, 0.5f, 0.95},
+    {kLog<float>, kTiny<float>, kHuge<float>, 0.9},
+    {kLog<float>, 0.5f, 2.0f, 0.9},
+    {kLog1p<float>, -0.99999994f, 2.0f, 0.9},
+    {kLog1p<float>, -0x1p-20f, 0x1p-20f, 0.55},
+    {kLog1p<float>, 1.0f, kHuge<float>, 0.85},
+    {kSoftplus<float>, -87.0f, 87.0f, 1.75},
+    {kSoftplus<float>, 87.0f, 104.0f, 0.85},
 };
 
 const Accuracy<double> kDoubleRows[] = {
-    {kExp<double>, -708.0, 709.8, 1},
-    {kExp<double>, -746.0, -708.0, 1},
-    {kExp<double>, -0.5, 0.5, 1},
-    {kLog<double>, kTiny<double>, kHuge<double>, 1.5},
-    {kLog<double>, 0.5, 2.0, 1.5},
-    {kLog1p<double>, -0.99999999999999989, 2.0, 1.5},
-    {kLog1p<double>, -0x1p-40, 0x1p-40, 1.5},
-    {kLog1p<double>, 1.0, kHuge<double>, 1.5},
-    {kSoftplus<double>, -708.0, 708.0, 2},
-    {kSoftplus<double>, 708.0, 746.0, 2},
+    {kExp<double>, -708.0, 709.8, 1.05},
+    {kExp<double>, -746.0, -708.0, 1.05},
+    {kExp<double>, -0.5, 0.5, 1.05},
+    {kLog<double>, kTiny<double>, kHuge<double>, 0.9},
+    {kLog<double>, 0.5, 2.0, 0.9},
+    {kLog1p<double>, -0.99999999999999989, 2.0, 0.95},
+    {kLog1p<double>, -0x1p-40, 0x1p-40, 0.55},
+    {kLog1p<double>, 1.0, kHuge<double>, 0.85},
+    {kSoftplus<double>, -708.0, 708.0, 1.75},
+    {kSoftplus<double>, 708.0, 746.0, 1.05},
 };
 
 TEST(MathTest, FloatLanesAreWithinTheirBounds) {

@@ -10,6 +10,7 @@
 #include <set>
 #include <string>
 
+#include "absl/strings/match.h"
 #include "gtest/gtest.h"
 #include "server/losses/loss.h"
 
@@ -102,22 +103,22 @@ TEST_P(SchemaTest, SaysEverythingInWords) {
         schema().source, schema().cost_rule}) {
     EXPECT_FALSE(words.empty());
   }
-  EXPECT_TRUE(schema().summary.ends_with(".")) << schema().summary;
+  EXPECT_TRUE(absl::EndsWith(schema().summary, ".")) << schema().summary;
   for (const absl::string_view difference : schema().differences) {
-    EXPECT_TRUE(difference.ends_with(".")) << difference;
+    EXPECT_TRUE(absl::EndsWith(difference, ".")) << difference;
   }
   for (const TensorSchema& tensor : schema().tensors) {
     EXPECT_FALSE(tensor.shape_rule.empty()) << tensor.name;
-    EXPECT_TRUE(tensor.description.ends_with(".")) << tensor.name;
+    EXPECT_TRUE(absl::EndsWith(tensor.description, ".")) << tensor.name;
     EXPECT_EQ(tensor.minimum || tensor.maximum, !tensor.domain_hint.empty())
         << tensor.name;
   }
   for (const ParameterSchema& parameter : schema().parameters) {
     EXPECT_FALSE(parameter.range.empty()) << parameter.name;
-    EXPECT_TRUE(parameter.description.ends_with(".")) << parameter.name;
+    EXPECT_TRUE(absl::EndsWith(parameter.description, ".")) << parameter.name;
   }
   for (const MetricSchema& metric : schema().metrics) {
-    EXPECT_TRUE(metric.description.ends_with(".")) << metric.name;
+    EXPECT_TRUE(absl::EndsWith(metric.description, ".")) << metric.name;
   }
 }
 

@@ -24,7 +24,8 @@ v1::ListLossesResponse Describe() {
 }
 
 v1::LossDescriptor Find(const std::string& name) {
-  for (const v1::LossDescriptor& loss : Describe().losses()) {
+  const v1::ListLossesResponse response = Describe();
+  for (const v1::LossDescriptor& loss : response.losses()) {
     if (loss.name() == name) return loss;
   }
   ADD_FAILURE() << name << " is not listed";
@@ -33,7 +34,8 @@ v1::LossDescriptor Find(const std::string& name) {
 
 TEST(LossCatalogTest, LossesAreSortedByName) {
   std::vector<std::string> names;
-  for (const auto& loss : Describe().losses()) names.push_back(loss.name());
+  const v1::ListLossesResponse response = Describe();
+  for (const auto& loss : response.losses()) names.push_back(loss.name());
   std::vector<std::string> sorted = names;
   std::sort(sorted.begin(), sorted.end());
   EXPECT_EQ(names, sorted);
@@ -41,7 +43,8 @@ TEST(LossCatalogTest, LossesAreSortedByName) {
 }
 
 TEST(LossCatalogTest, EveryLossIsDescribedInFull) {
-  for (const v1::LossDescriptor& loss : Describe().losses()) {
+  const v1::ListLossesResponse response = Describe();
+  for (const v1::LossDescriptor& loss : response.losses()) {
     SCOPED_TRACE(loss.name());
     EXPECT_NE(loss.summary(), "");
     EXPECT_NE(loss.formula(), "");
@@ -73,7 +76,8 @@ TEST(LossCatalogTest, DefaultsAreText) {
             v1::ParameterDescriptor::TYPE_INT64);
   EXPECT_EQ(cross_entropy.parameters(0).default_value(), "-100");
   EXPECT_EQ(cross_entropy.parameters(1).default_value(), "0");
-  for (const auto& parameter : Find("clipped_policy_loss").parameters()) {
+  const v1::LossDescriptor policy = Find("clipped_policy_loss");
+  for (const auto& parameter : policy.parameters()) {
     if (parameter.name() == "dual_clip") {
       EXPECT_EQ(parameter.default_value(), "");
     }

@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What only a process can show: signals, exit codes, memory, listening.
+
+#include <unistd.h>
+
+#include <atomic>
+#include <chrono>
+#include <csignal>
+#include <map>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/synchronization/mutex.h"
+#include "absl/time/clock.h"
+#include "gmock/gmock.h"
+#include "grpcpp/client_context.h"
+#include "grpcpp/create_channel.h"
+#include "grpcpp/security/credentials.h"
+#include "gtest/gtest.h"
+#include "lossd/v1/loss_service.grpc.pb.h"
+#include "tests/integration/child_process.h"
+
+namespace lossd {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::StartsWith;
+
+constexpr absl::Duration kPatience = absl::Seconds(30);
+
+std::unique_ptr<v1::LossService::Stub> NewStub(const std::string& address) {
+  grpc::ChannelArguments arguments;
+  arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
+  arguments.SetInt(GRPC_ARG_ENABLE_RETRIES, 0);
+  return v1::LossService::NewStub(grpc::CreateCustomChannel(
+      address, grpc::InsecureChannelCredentials(), arguments));
+}
+
+v1::ComputeLossRequest Request(int64_t elements) {
+  v1::ComputeLossRequest request;
+  auto* loss = request.mutable_evaluation()->mutable_mse_loss();
+  for (v1::Tensor* tensor : {loss->mutable_input(), loss->mutable_target()}) {
+    tensor->set_dtype(v1::DTYPE_FLOAT32);
+    tensor->add_shape(elements);
+    tensor->set_data(std::string(static_cast<size_t>(elements) * 4, '\0'));
+  }
+  return request;
+}
+
+grpc::Status Call(v1::LossService::Stub* stub,
+                  const v1::ComputeLossRequest& request) {
+  grpc::ClientContext context;
+  context.set_deadline(std::chrono::system_clock::now() +
+                       std::chrono::seconds(20));
+  v1::ComputeLossResponse response;
+  return stub->ComputeLoss(&context, request, &response);
+}
+
+TEST(ProcessTest, SigtermUnderLoadLosesNoAcceptedCall) {
+  LossdProcess lossd({"--drain-delay", "300ms"});
+  std::atomic<bool> stop = false;
+  absl::Mutex mutex;
+  std::map<grpc::StatusCode, int> codes;
+  std::vector<std::thread> callers;
+  for (int i = 0; i < 8; ++i) {
+    callers.emplace_back([&, i] {
+      const auto stub = NewStub(lossd.listen());
+      const auto request = Request(i % 2 == 0 ? 16 : 1 << 18);
+      while (!stop.load()) {
+        const grpc::Status status = Call(stub.get(), request);
+        absl::MutexLock lock(&mutex);
+        ++codes[status.error_code()];
+        if (!status.ok()) return;
+      }
+    });
+  }
+  absl::SleepFor(absl::Seconds(1));
+  int before = 0;
+  {
+    absl::MutexLock lock(&mutex);
+    before = codes[grpc::StatusCode::OK];
+  }
+  lossd.process().Signal(SIGTERM);
+  EXPECT_EQ(lossd.process().Await(kPatience), 0) << lossd.process().Output();
+  stop.store(true);
+  for (std::thread& caller : callers) caller.join();
+  EXPECT_GT(before, 0);
+  // Calls went on during the delay, and those that came after the GOAWAY were
+  // told that another replica can answer.
+  EXPECT_GT(codes[grpc::StatusCode::OK], before);
+  for (const auto& [code, count] : codes) {
+    EXPECT_TRUE(code == grpc::StatusCode::OK ||
+                code == grpc::StatusCode::UNAVAILABLE)
+        << count << " calls ended with " << code;
+  }
+}
+
+TEST(ProcessTest, ReadinessFollowsTheDrain) {
+  LossdProcess lossd({"--drain-delay", "20s"});
+  EXPECT_THAT(HttpGet(lossd.admin(), "/livez"), HasSubstr(" 200 "));
+  EXPECT_THAT(HttpGet(lossd.admin(), "/readyz"), HasSubstr(" 200 "));
+  EXPECT_THAT(HttpGet(lossd.admin(), "/metrics"),
+              HasSubstr("lossd_build_info{"));
+  lossd.process().Signal(SIGTERM);
+  for (int i = 0; i < 500; ++i) {
+    if (absl::StrContains(HttpGet(lossd.admin(), "/readyz"), " 503 ")) break;
+    absl::SleepFor(absl::Milliseconds(10));
+  }
+  EXPECT_THAT(HttpGet(lossd.admin(), "/readyz"), HasSubstr(" 503 "));
+  EXPECT_THAT(HttpGet(lossd.admin(), "/livez"), HasSubstr(" 200 "));
+  const auto stub = NewStub(lossd.listen());
+  EXPECT_TRUE(Call(stub.get(), Request(4)).ok());
+  // A second signal ends the delay.
+  const absl::Time start = absl::Now();
+  lossd.process().Signal(SIGTERM);
+  EXPECT_EQ(lossd.process().Await(kPatience), 0);
+  EXPECT_LT(absl::Now() - start, absl::Seconds(10));
+}
+
+TEST(ProcessTest, SigintEndsItToo) {
+  LossdProcess lossd({"--drain-delay", "0s"});
+  lossd.process().Signal(SIGINT);
+  EXPECT_EQ(lossd.process().Await(kPatience), 0);
+  EXPECT_THAT(lossd.process().Output(), HasSubstr("serving"));
+  EXPECT_THAT(lossd.process().Output(), HasSubstr("stopped"));
+}
+
+TEST(ProcessTest, SighupChangesNothing) {
+  LossdProcess lossd({"--drain-delay", "0s"});
+  lossd.process().Signal(SIGHUP);
+  const auto stub = NewStub(lossd.listen());
+  EXPECT_TRUE(Call(stub.get(), Request(4)).ok());
+  EXPECT_EQ(lossd.process().Await(absl::Milliseconds(200)), -1);
+  lossd.process().Signal(SIGTERM);
+  EXPECT_EQ(lossd.process().Await(kPatience), 0);
+  EXPECT_THAT(lossd.process().Output(), HasSubstr("hangup_ignored"));
+}
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+constexpr bool kSanitized = true;
+#else
+constexpr bool kSanitized = false;
+#endif
+
+TEST(ProcessTest, AnIdleServerTakesLessThan64MiB) {
+  if (kSanitized) GTEST_SKIP() << "sanitizers need memory of their own";
+  LossdProcess lossd;
+  const auto stub = NewStub(lossd.listen());
+  EXPECT_TRUE(Call(stub.get(), Request(4)).ok());
+  absl::SleepFor(absl::Milliseconds(500));
+  const int64_t bytes = lossd.process().ResidentBytes();
+  RecordProperty("resident_kib", static_cast<int>(bytes >> 10));
+  EXPECT_GT(bytes, 0);
+  EXPECT_LT(bytes, int64_t{64} << 20);
+}
+
+TEST(ProcessTest, ABusyPortIsAnErrorThatNamesIt) {
+  LossdProcess first;
+  ChildProcess second(
+      {LOSSD_BINARY, "--listen", first.listen(), "--admin-listen", "none"});
+  EXPECT_EQ(second.Await(kPatience), 1);
+  EXPECT_THAT(second.Output(),
+              HasSubstr(absl::StrCat("cannot listen on ", first.listen(),
+                                     ": Address already in use")));
+}
+
+TEST(ProcessTest, ABadFlagEndsWithTwoAndSaysWhy) {
+  ChildProcess bad({LOSSD_BINARY, "--max-elements", "none"});
+  EXPECT_EQ(bad.Await(kPatience), 2);
+  EXPECT_THAT(bad.Output(), StartsWith("lossd: "));
+  EXPECT_THAT(bad.Output(), HasSubstr("max-elements"));
+}
+
+TEST(ProcessTest, AnAddressThatOthersCanReachNeedsInsecure) {
+  ChildProcess open({LOSSD_BINARY, "--listen", "0.0.0.0:0"});
+  EXPECT_EQ(open.Await(kPatience), 2);
+  EXPECT_THAT(open.Output(), HasSubstr("insecure"));
+}
+
+TEST(ProcessTest, AnUnknownTargetIsAnError) {
+  ChildProcess bad({LOSSD_BINARY, "--listen", "127.0.0.1:0", "--admin-listen",
+                    "none", "--target", "ABACUS"});
+  EXPECT_EQ(bad.Await(kPatience), 1);
+  EXPECT_THAT(bad.Output(), HasSubstr("ABACUS"));
+}
+
+TEST(ProcessTest, VersionAndHelpAreAnswered) {
+  ChildProcess version({LOSSD_BINARY, "--version"});
+  EXPECT_EQ(version.Await(kPatience), 0);
+  EXPECT_NE(version.Output(), "");
+  ChildProcess help({LOSSD_BINARY, "--help"});
+  EXPECT_EQ(help.Await(kPatience), 0);
+  EXPECT_THAT(help.Output(), HasSubstr("--listen"));
+}
+
+TEST(ProcessTest, GrpcurlComputesALossByHand) {
+  if (access(LOSSD_GRPCURL, X_OK) != 0) {
+    GTEST_SKIP() << LOSSD_GRPCURL << " is not there; compute_test.cc sends the "
+                 << "same JSON through the descriptors";
+  }
+  LossdProcess lossd;
+  ChildProcess grpcurl(
+      {LOSSD_GRPCURL, "-plaintext", "-d",
+       R"({"evaluation": {"cross_entropy": {"input": {"values": [[-0.278, 0.2306], [-0.3471, 0.2968], [-0.3351, 0.3481]]}, "target": {"values": [1, 0, 1]}}}})",
+       lossd.listen(), "lossd.v1.LossService/ComputeLoss"});
+  EXPECT_EQ(grpcurl.Await(kPatience), 0) << grpcurl.Output();
+  EXPECT_THAT(grpcurl.Output(), HasSubstr("\"loss\": 0.64856"));
+  EXPECT_THAT(grpcurl.Output(), HasSubstr("\"values\": 0.64856"));
+}
+
+}  // namespace
+}  // namespace lossd

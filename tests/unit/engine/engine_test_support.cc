@@ -1,0 +1,271 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "tests/unit/engine/engine_test_support.h"
+
+#include <cmath>
+#include <random>
+
+#include "absl/strings/str_cat.h"
+#include "server/engine/cpu_backend.h"
+
+namespace lossd {
+namespace {
+
+TensorView ViewOf(const OwnedTensor& tensor) {
+  TensorView view;
+  view.dtype = tensor.dtype;
+  view.shape = tensor.shape;
+  view.elements = ElementCount(tensor.shape).value();
+  view.data = tensor.data.data();
+  return view;
+}
+
+std::string BytesOf(const OwnedTensor& tensor) {
+  if (!tensor.present()) return "absent;";
+  return absl::StrCat(
+      DtypeName(tensor.dtype), ShapeName(tensor.shape),
+      absl::string_view(reinterpret_cast<const char*>(tensor.data.data()),
+                        static_cast<size_t>(tensor.data.size())),
+      ";");
+}
+
+std::string BytesOf(double value) {
+  return std::string(reinterpret_cast<const char*>(&value), sizeof(value));
+}
+
+// Builds the sample cases from one seed.
+class CaseMaker {
+ public:
+  explicit CaseMaker(Dtype dtype) : dtype_(dtype) {}
+
+  SampleCase::Piece Random(const std::string& tensor, const Shape& shape,
+                           double low, double high, bool sliced = true) {
+    std::uniform_real_distribution<double> uniform(low, high);
+    std::vector<double> values(
+        static_cast<size_t>(ElementCount(shape).value()));
+    for (double& value : values) value = uniform(random_);
+    return {tensor, dtype_, shape, values, sliced};
+  }
+  SampleCase::Piece Weight(const std::string& tensor, int64_t size) {
+    return Random(tensor, {size}, 0.25, 2, false);
+  }
+  // Integers of [low, high].
+  SampleCase::Piece Integers(const std::string& tensor, Dtype dtype,
+                             const Shape& shape, int low, int high) {
+    SampleCase::Piece piece = Random(tensor, shape, 0, 1);
+    piece.dtype = dtype;
+    for (double& value : piece.values) {
+      value = low + std::floor(value * (high - low + 1));
+    }
+    return piece;
+  }
+
+ private:
+  const Dtype dtype_;
+  std::mt19937_64 random_{42};
+};
+
+void AddElementwise(CaseMaker* make, std::vector<SampleCase>* cases) {
+  const Shape s = {19, 5};
+  cases->push_back(
+      {"mse",
+       "mse_loss",
+       s[0],
+       {make->Random("input", s, -2, 2), make->Random("target", s, -2, 2)},
+       {}});
+  cases->push_back(
+      {"mse_weighted",
+       "mse_loss",
+       s[0],
+       {make->Random("input", s, -2, 2), make->Random("target", s, -2, 2),
+        make->Random("weight", s, 0, 2)},
+       {}});
+  cases->push_back(
+      {"bce",
+       "binary_cross_entropy",
+       s[0],
+       {make->Random("input", s, 0.01, 0.99), make->Random("target", s, 0, 1),
+        make->Weight("weight", 5)},
+       {}});
+  cases->push_back(
+      {"bce_with_logits",
+       "binary_cross_entropy_with_logits",
+       s[0],
+       {make->Random("input", s, -9, 9), make->Random("target", s, 0, 1),
+        make->Random("weight", {s[0], 1}, 0, 2), make->Weight("pos_weight", 5)},
+       {}});
+}
+
+void AddClasses(CaseMaker* make, std::vector<SampleCase>* cases) {
+  const Shape s = {19, 7};
+  const auto input = [&] { return make->Random("input", s, -9, 9); };
+  const auto target = [&] {
+    return make->Integers("target", Dtype::kInt64, {s[0]}, 0, 6);
+  };
+  cases->push_back({"ce", "cross_entropy", s[0], {input(), target()}, {}});
+  cases->push_back({"ce_ignoring",
+                    "cross_entropy",
+                    s[0],
+                    {input(), target(), make->Weight("weight", 7)},
+                    {{"ignore_index", 3}}});
+  cases->push_back({"ce_smoothed",
+                    "cross_entropy",
+                    s[0],
+                    {input(), target(), make->Weight("weight", 7)},
+                    {{"label_smoothing", 0.1}, {"ignore_index", 2}}});
+  cases->push_back(
+      {"ce_probabilities",
+       "cross_entropy",
+       s[0],
+       {input(), make->Random("target", s, 0, 0.3), make->Weight("weight", 7)},
+       {}});
+  cases->push_back(
+      {"nll",
+       "nll_loss",
+       s[0],
+       {make->Random("input", s, -5, 0), target(), make->Weight("weight", 7)},
+       {{"ignore_index", 1}}});
+}
+
+void AddRows(CaseMaker* make, std::vector<SampleCase>* cases) {
+  const Shape s = {11, 9};
+  for (int aggregation = 1; aggregation <= 4; ++aggregation) {
+    SampleCase policy = {absl::StrCat("policy_", aggregation),
+                         "clipped_policy_loss",
+                         s[0],
+                         {make->Random("log_probs", s, -3, 0),
+                          make->Random("old_log_probs", s, -3, 0),
+                          make->Random("ref_log_probs", s, -3, 0),
+                          make->Random("advantages", {s[0]}, -1, 1),
+                          make->Integers("mask", Dtype::kBool, s, 0, 1)},
+                         {{"kl_weight", 0.1}, {"aggregation", aggregation}}};
+    if (aggregation == 4) policy.parameters.push_back({"max_length", 12});
+    cases->push_back(policy);
+  }
+  for (const double p : {1.0, 2.0, 3.5}) {
+    cases->push_back(
+        {absl::StrCat("triplet_", p),
+         "triplet_margin_loss",
+         s[0],
+         {make->Random("anchor", s, -2, 2), make->Random("positive", s, -2, 2),
+          make->Random("negative", s, -2, 2)},
+         {{"p", p}, {"swap", 1}}});
+  }
+}
+
+}  // namespace
+
+Engine MakeEngine(const EngineLimits& limits, DeviceClass default_device) {
+  std::vector<std::unique_ptr<Backend>> backends;
+  backends.push_back(MakeCpuBackend(1, "").value());
+  return Engine(limits, std::move(backends), default_device);
+}
+
+const Engine& DefaultEngine() {
+  static const Engine* const engine = new Engine(MakeEngine());
+  return *engine;
+}
+
+Violations Refuse(const TestEvaluation& evaluation, const Engine& engine,
+                  bool withhold_values) {
+  Violations violations(withhold_values);
+  std::unique_ptr<Task> task = engine.Prepare(evaluation.Make(), &violations);
+  EXPECT_EQ(task == nullptr, !violations.empty());
+  if (task == nullptr) return violations;
+  Task* tasks[] = {task.get()};
+  engine.Run(tasks);
+  return task->violations;
+}
+
+std::string OnlyRefusal(const Violations& violations, Reason reason,
+                        const std::string& field) {
+  if (violations.count() != 1) {
+    return absl::StrCat(violations.count(), " violations");
+  }
+  EXPECT_EQ(violations.kept()[0].reason, reason);
+  EXPECT_EQ(violations.kept()[0].field, field);
+  return violations.kept()[0].description;
+}
+
+std::unique_ptr<Task> RunTask(const TestEvaluation& evaluation) {
+  Violations violations;
+  std::unique_ptr<Task> task =
+      DefaultEngine().Prepare(evaluation.Make(), &violations);
+  if (task == nullptr) {
+    ADD_FAILURE() << violations.kept()[0].description;
+    return std::make_unique<Task>();
+  }
+  Task* tasks[] = {task.get()};
+  DefaultEngine().Run(tasks);
+  EXPECT_TRUE(task->violations.empty());
+  return task;
+}
+
+Result Answer(const TestEvaluation& evaluation) {
+  return std::move(RunTask(evaluation)->result);
+}
+
+std::vector<double> ValuesOf(const OwnedTensor& tensor) {
+  EXPECT_TRUE(tensor.present());
+  const TensorView view = ViewOf(tensor);
+  std::vector<double> values;
+  for (int64_t i = 0; i < view.elements; ++i) values.push_back(view.ValueAt(i));
+  return values;
+}
+
+std::string Digest(const Result& result) {
+  std::string digest = absl::StrCat(
+      result.loss.has_value(), BytesOf(result.loss.value_or(0)),
+      BytesOf(result.mean_numerator.value_or(-1)),
+      BytesOf(result.mean_denominator), result.element_count, ",",
+      result.ignored_count, ",", result.gradient_underflow_count.value_or(-1));
+  const NonFinite& flags = result.non_finite;
+  absl::StrAppend(&digest, flags.input_nan, flags.input_infinity,
+                  flags.result_nan, flags.result_infinity);
+  for (const MetricValue& metric : result.metrics) {
+    absl::StrAppend(&digest, metric.name, BytesOf(metric.numerator),
+                    BytesOf(metric.denominator));
+  }
+  for (const OwnedTensor* tensor :
+       {&result.loss_tensor, &result.predicted_classes,
+        &result.elementwise_losses, &result.probabilities,
+        &result.log_probabilities}) {
+    absl::StrAppend(&digest, BytesOf(*tensor));
+  }
+  for (const GradientValue& gradient : result.gradients) {
+    absl::StrAppend(&digest, gradient.wrt, BytesOf(gradient.value));
+  }
+  return digest;
+}
+
+TestEvaluation SampleCase::Rows(int64_t begin, int64_t end,
+                                size_t offset) const {
+  TestEvaluation evaluation(loss);
+  for (const auto& [parameter, value] : parameters) {
+    evaluation.Set(parameter, value);
+  }
+  for (const Piece& piece : pieces) {
+    Shape shape = piece.shape;
+    std::vector<double> values = piece.values;
+    if (piece.sliced) {
+      const auto each = static_cast<int64_t>(values.size()) / samples;
+      values.assign(piece.values.begin() + begin * each,
+                    piece.values.begin() + end * each);
+      shape[0] = end - begin;
+    }
+    evaluation.Set(piece.tensor,
+                   TestTensor(piece.dtype, shape, values, offset));
+  }
+  return evaluation;
+}
+
+std::vector<SampleCase> SampleCases(Dtype dtype) {
+  CaseMaker make(dtype);
+  std::vector<SampleCase> cases;
+  AddElementwise(&make, &cases);
+  AddClasses(&make, &cases);
+  AddRows(&make, &cases);
+  return cases;
+}
+
+}  // namespace lossd
