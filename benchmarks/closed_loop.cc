@@ -32,8 +32,9 @@ Clock::duration Seconds(double seconds) {
 // Calls of one completion queue. Used by one thread.
 class Loop {
  public:
-  Loop(const LoadOptions& options, const std::vector<grpc::ByteBuffer>& payloads,
-       const Window& window, std::atomic<size_t>* next_payload)
+  Loop(const LoadOptions& options,
+       const std::vector<grpc::ByteBuffer>& payloads, const Window& window,
+       std::atomic<size_t>* next_payload)
       : method_(options.method),
         payloads_(payloads),
         window_(window),
@@ -53,6 +54,7 @@ class Loop {
     while (open > 0 && queue_.Next(&tag, &ok)) {
       auto* call = static_cast<Call*>(tag);
       const Clock::time_point now = Clock::now();
+      ++counted_.all_calls;
       if (now >= window_.begin && now < window_.end) Record(*call, now);
       if (now < window_.end) {
         Start(call);
@@ -69,6 +71,7 @@ class Loop {
     report->request_bytes += counted_.request_bytes;
     report->answer_bytes += counted_.answer_bytes;
     report->errors += counted_.errors;
+    report->all_calls += counted_.all_calls;
     if (report->first_error.empty()) report->first_error = counted_.first_error;
   }
 
@@ -84,8 +87,8 @@ class Loop {
   };
 
   void Start(Call* call) {
-    call->payload =
-        next_payload_.fetch_add(1, std::memory_order_relaxed) % payloads_.size();
+    call->payload = next_payload_.fetch_add(1, std::memory_order_relaxed) %
+                    payloads_.size();
     call->answer.Clear();
     call->reader.reset();
     call->context.emplace();

@@ -26,6 +26,7 @@ struct LoadReport {
   int64_t request_bytes = 0;          // of the good calls
   int64_t answer_bytes = 0;
   int64_t errors = 0;
+  int64_t all_calls = 0;  // at any time, the warm-up included
   std::string first_error;
 };
 

@@ -8,6 +8,7 @@
 
 #include <CLI/CLI.hpp>
 #include <cstdio>
+#include <cstdlib>
 #include <fstream>
 #include <memory>
 #include <optional>
@@ -15,7 +16,7 @@
 #include <thread>
 #include <vector>
 
-#include "benchmarks/message_memory.h"
+#include "server/rpc/process_setup.h"
 
 namespace lossd {
 namespace {
@@ -135,18 +136,21 @@ int Serve(const std::string& host, int port, const std::string& port_file,
   }
   std::vector<std::thread> threads;
   for (const auto& queue : queues) {
-    threads.emplace_back(
-        [&] { ServeQueue(&queue_service, queue.get()); });
+    threads.emplace_back([&] { ServeQueue(&queue_service, queue.get()); });
   }
   const std::string address = host + ":" + std::to_string(bound);
   std::printf("listen=%s\n", address.c_str());
   std::fflush(stdout);
-  if (!port_file.empty() && !WritePort(port_file, address)) std::abort();
+  if (!port_file.empty() && !WritePort(port_file, address)) {
+    std::fprintf(stderr, "echo_server: cannot write %s\n", port_file.c_str());
+    std::_Exit(1);
+  }
   server->Wait();
   return 0;
 }
 
 int Main(int argc, char** argv) {
+  // As lossd does: no process compared is faster by its allocator.
   KeepMessageMemory();
   std::string listen = "127.0.0.1:0";
   std::string port_file;

@@ -18,11 +18,11 @@
 
 #include "absl/strings/str_cat.h"
 #include "benchmarks/loss_case.h"
-#include "benchmarks/message_memory.h"
 #include "server/engine/cpu_backend.h"
 #include "server/engine/engine.h"
 #include "server/kernels/cpu/cpu_kernels.h"
 #include "server/losses/loss.h"
+#include "server/rpc/process_setup.h"
 
 namespace lossd {
 namespace {
@@ -37,9 +37,9 @@ struct Point {
   bool call;
 
   std::string Name() const {
-    return absl::StrCat(loss->schema.name, gradient ? "/gradient/" : "/forward/",
-                        ShapeText(shape), "/", target, "/", threads,
-                        call ? "/call" : "/kernel");
+    return absl::StrCat(loss->schema.name,
+                        gradient ? "/gradient/" : "/forward/", ShapeText(shape),
+                        "/", target, "/", threads, call ? "/call" : "/kernel");
   }
 };
 

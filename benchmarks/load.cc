@@ -18,10 +18,10 @@
 #include "absl/strings/str_split.h"
 #include "benchmarks/closed_loop.h"
 #include "benchmarks/loss_case.h"
-#include "benchmarks/message_memory.h"
 #include "benchmarks/request_bytes.h"
 #include "server/base/status_macros.h"
 #include "server/losses/loss.h"
+#include "server/rpc/process_setup.h"
 
 namespace lossd {
 namespace {
@@ -44,7 +44,8 @@ absl::Status AddCase(const std::string& text,
     payloads->push_back(std::move(bytes));
   }
   if (found) return absl::OkStatus();
-  return absl::InvalidArgumentError(absl::StrCat("no loss is named ", parts[0]));
+  return absl::InvalidArgumentError(
+      absl::StrCat("no loss is named ", parts[0]));
 }
 
 // The value that a share of the calls was not slower than.
@@ -70,6 +71,7 @@ std::string ToJson(const LoadReport& report) {
       {"max_us", Quantile(report.latencies_ns, 1)},
       {"request_bytes", per_call(report.request_bytes)},
       {"answer_bytes", per_call(report.answer_bytes)},
+      {"all_calls", report.all_calls},
       {"errors", report.errors},
       {"first_error", report.first_error},
       {"grpc", grpc::Version()},
@@ -79,6 +81,7 @@ std::string ToJson(const LoadReport& report) {
 }
 
 int Main(int argc, char** argv) {
+  // As lossd does: no process compared is faster by its allocator.
   KeepMessageMemory();
   LoadOptions options;
   std::vector<std::string> cases;

@@ -61,9 +61,8 @@ std::pair<float, float> RangeOf(const LossSchema& schema,
   return {-8, 8};
 }
 
-void Fill(const LossSchema& schema, const TensorSchema& tensor,
-          int64_t classes, Uniform* uniform, const TensorView& view,
-          uint8_t* data) {
+void Fill(const LossSchema& schema, const TensorSchema& tensor, int64_t classes,
+          Uniform* uniform, const TensorView& view, uint8_t* data) {
   if (view.dtype == Dtype::kInt64) {
     auto* indices = reinterpret_cast<int64_t*>(data);
     for (int64_t i = 0; i < view.elements; ++i) {

@@ -46,9 +46,9 @@ absl::StatusOr<std::string> RequestBytes(const LossDefinition& loss,
                        : dynamic_cast<v1::Tensor*>(MutableField(
                              message, loss.schema.tensors[slot].name));
     if (tensor == nullptr) {
-      return absl::InternalError(
-          absl::StrCat("lossd.v1 has no ", loss.schema.name, ".",
-                       loss.schema.tensors[slot].name));
+      return absl::InternalError(absl::StrCat("lossd.v1 has no ",
+                                              loss.schema.name, ".",
+                                              loss.schema.tensors[slot].name));
     }
     SetTensor(view, tensor);
   }

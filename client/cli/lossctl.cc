@@ -5,6 +5,7 @@
 #include <optional>
 #include <variant>
 
+#include "absl/strings/match.h"
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "client/cli/command_line.h"
@@ -245,9 +246,9 @@ void PrintCallError(const CommandLine& line, const absl::Status& status,
   if (!details.reason.empty()) error << " (" << details.reason << ")";
   error << ": " << status.message() << "\n";
   for (const Violation& violation : details.violations) {
-    // A single violation is usually the message itself.
+    // A single violation is usually the message itself, after its reason.
     if (details.violations.size() == 1 &&
-        violation.description == status.message()) {
+        absl::EndsWith(violation.description, status.message())) {
       error << "  in " << violation.field << "\n";
     } else {
       error << "  " << violation.field << ": " << violation.description << "\n";

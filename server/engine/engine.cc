@@ -306,6 +306,8 @@ std::unique_ptr<Task> Engine::Prepare(Evaluation evaluation,
   if (!violations->empty()) return nullptr;
 
   task->units = UnitsOf(task->geometry);
+  CheckUnits(task->units, limits_, violations);
+  if (!violations->empty()) return nullptr;
   task->cost = CostOf(evaluation, task->geometry, task->units);
   task->input_bytes = InputBytes(evaluation);
   CheckGradOutput(evaluation, task->geometry, violations);

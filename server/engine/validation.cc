@@ -50,11 +50,11 @@ std::string DtypeProblem(const LossSchema& schema, const Arguments& arguments,
 void AddLimit(absl::string_view field, absl::string_view what, double actual,
               double limit, absl::string_view fix, Violations* violations) {
   violations->Add(Reason::kLimitExceeded, field,
-                  absl::StrCat(what, ": ", actual,
-                               ", but this server takes at most ", limit, ": ",
-                               fix));
-  violations->AddMetadata("limit", absl::StrCat(limit));
-  violations->AddMetadata("actual", absl::StrCat(actual));
+                  absl::StrCat(what, ": ", Violations::NumberName(actual),
+                               ", but this server takes at most ",
+                               Violations::NumberName(limit), ": ", fix));
+  violations->AddMetadata("limit", Violations::NumberName(limit));
+  violations->AddMetadata("actual", Violations::NumberName(actual));
 }
 
 std::string DifferentiableNames(const Evaluation& evaluation) {
@@ -178,8 +178,8 @@ void CheckParameters(const Evaluation& evaluation, Violations* violations) {
     violations->Add(
         Reason::kParameterOutOfRange,
         absl::StrCat("evaluation.", schema.name, ".", parameter.name),
-        absl::StrCat(parameter.name, " = ", value, " is outside ",
-                     parameter.range, "."));
+        absl::StrCat(parameter.name, " = ", Violations::NumberName(value),
+                     " is outside ", parameter.range, "."));
   }
 }
 
@@ -190,7 +190,7 @@ void CheckOptions(const Evaluation& evaluation, Violations* violations) {
     const double value = *evaluation.normalizer;
     if (!(value > 0) || std::isinf(value)) {
       violations->Add(Reason::kOptionInvalid, "evaluation.normalizer",
-                      absl::StrCat("normalizer = ", value,
+                      absl::StrCat("normalizer = ", Violations::NumberName(value),
                                    " is not finite and greater than 0."));
     }
     if (!mean) {
@@ -234,6 +234,14 @@ void CheckGradOutput(const Evaluation& evaluation, const Geometry& geometry,
                    none ? ShapeName(geometry.loss_shape) : "[]",
                    ": send a scalar (shape []) or a tensor of the loss's "
                    "shape."));
+}
+
+void CheckUnits(int64_t units, const EngineLimits& limits,
+                Violations* violations) {
+  if (units <= limits.max_elements) return;
+  AddLimit("evaluation", "the evaluation has too many rows",
+           static_cast<double>(units), static_cast<double>(limits.max_elements),
+           "split it.", violations);
 }
 
 void CheckCost(const Cost& cost, int64_t response_bytes,

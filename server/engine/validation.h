@@ -27,6 +27,11 @@ void CheckOptions(const Evaluation& evaluation, Violations* violations);
 void CheckGradOutput(const Evaluation& evaluation, const Geometry& geometry,
                      Violations* violations);
 
+// Rows against the limit of elements: where each is empty there can be more of
+// them than any int64_t of bytes counts.
+void CheckUnits(int64_t units, const EngineLimits& limits,
+                Violations* violations);
+
 // Operations, answer and scratch against the limits.
 void CheckCost(const Cost& cost, int64_t response_bytes,
                const EngineLimits& limits, Violations* violations);

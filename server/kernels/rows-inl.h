@@ -81,9 +81,14 @@ class RowKernel {
       }
     }
     if (mask_ >= 0) ClearMasked(row);
+    if (ignored_) return;
     for (int slot = 0; slot < kOperandCount; ++slot) {
-      if (row->operand[slot] && !shared_[slot] && !ignored_) {
+      if (shared_[slot]) continue;
+      if (row->operand[slot]) {
         Inspect<V>(job_, slot, row->operand[slot], row->length, &findings_);
+      } else if (M::kOperands[slot] == Operand::kRowOrScalar && row->length > 0) {
+        const Lane value = static_cast<Lane>(row->scalar[slot]);
+        Inspect<V>(job_, slot, &value, 1, &findings_);
       }
     }
   }
@@ -189,7 +194,8 @@ class RowKernel {
     if (job_.predicted_classes) job_.predicted_classes[index] = result.predicted;
     if (job_.elementwise_losses.data && !geometry_.loss_per_element) {
       const double loss = CanonicalLane(result.loss);
-      NarrowTile(&loss, 1, job_.elementwise_losses, index, 1);
+      NarrowTile(&loss, 1, job_.elementwise_losses, index, 1,
+                 &findings_.result_infinity);
       findings_.result_nan |= loss != loss;
       findings_.result_infinity |= std::isinf(loss);
     }

@@ -116,15 +116,18 @@ inline void BroadcastTile(const TensorView& tensor, const Shape& shape,
   }
 }
 
-// Narrows n lanes into elements `stride` apart; counts what became zero.
+// Narrows n lanes into elements `stride` apart; counts what became zero, and
+// sets `infinity` where one is infinite now.
 template <class T, class Lane>
 inline int64_t NarrowAs(const Lane* tile, int64_t n, const Destination& to,
-                        int64_t begin, int64_t stride) {
+                        int64_t begin, int64_t stride, bool* infinity) {
   int64_t lost = 0;
   uint8_t* data = to.data + begin * static_cast<int64_t>(sizeof(T));
   for (int64_t i = 0; i < n; ++i) {
     const T value = Narrowed<T>(tile[i]);
-    lost += (Widened<double>(value) == 0) & (tile[i] != 0);
+    const double stored = Widened<double>(value);
+    lost += (stored == 0) & (tile[i] != 0);
+    *infinity |= std::abs(stored) == __builtin_inf();
     std::memcpy(data + i * stride * static_cast<int64_t>(sizeof(T)), &value, sizeof(T));
   }
   return lost;
@@ -132,16 +135,16 @@ inline int64_t NarrowAs(const Lane* tile, int64_t n, const Destination& to,
 
 template <class Lane>
 inline int64_t NarrowTile(const Lane* tile, int64_t n, const Destination& to,
-                          int64_t begin, int64_t stride) {
+                          int64_t begin, int64_t stride, bool* infinity) {
   switch (to.dtype) {
     case Dtype::kFloat16:
-      return NarrowAs<Float16>(tile, n, to, begin, stride);
+      return NarrowAs<Float16>(tile, n, to, begin, stride, infinity);
     case Dtype::kBfloat16:
-      return NarrowAs<Bfloat16>(tile, n, to, begin, stride);
+      return NarrowAs<Bfloat16>(tile, n, to, begin, stride, infinity);
     case Dtype::kFloat32:
-      return NarrowAs<float>(tile, n, to, begin, stride);
+      return NarrowAs<float>(tile, n, to, begin, stride, infinity);
     default:
-      return NarrowAs<double>(tile, n, to, begin, stride);
+      return NarrowAs<double>(tile, n, to, begin, stride, infinity);
   }
 }
 
@@ -210,7 +213,8 @@ class OutputTile {
     if (tile_ == nullptr) return;
     FlagTile<V>(tile_, n, &findings->result_nan, &findings->result_infinity);
     if (in_place_) return;
-    const int64_t lost = NarrowTile(tile_, n, to_, begin_, stride_);
+    const int64_t lost = NarrowTile(tile_, n, to_, begin_, stride_,
+                                    &findings->result_infinity);
     if (counts_underflow) findings->underflow += lost;
   }
 

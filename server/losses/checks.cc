@@ -136,7 +136,7 @@ ClassCounts CountClasses(const LossSchema& schema, const Arguments& arguments,
             ShapeName(arguments.tensor(0).shape), " has C = ", classes,
             classes == 1 ? " class. " : " classes. ", bad, " of ",
             target.elements, bad == 1 ? " targets is" : " targets are",
-            " out of range. ", hint));
+            " out of range.", hint.empty() ? "" : " ", hint));
   }
   return counts;
 }

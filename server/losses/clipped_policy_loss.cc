@@ -153,7 +153,8 @@ void CheckParameters(const Arguments& arguments, Violations* violations) {
   if (value(kKlWeight) > 0 && !arguments.has(kRefLogProbs)) {
     violations->Add(Reason::kTensorMissing, "ref_log_probs",
                     absl::StrCat("ref_log_probs is missing: kl_weight = ",
-                                 value(kKlWeight), " needs it."));
+                                 Violations::NumberName(value(kKlWeight)),
+                                 " needs it."));
   }
   const bool constant = value(kAggregation) == kTokenSumConstant;
   const bool has_length = arguments.parameters[kMaxLength].has_value();

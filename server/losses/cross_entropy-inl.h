@@ -235,7 +235,9 @@ struct Math : RowLoss {
     for (int64_t i = 0; i < row.length; i += V::kLanes) {
       const int64_t n = row.length - i;
       V value = (max - LoadUpTo<V>(x + i, n)) + V::Set(log1p_d);
-      if (row.operand[kWeight]) value = value * LoadUpTo<V>(row.operand[kWeight] + i, n);
+      if (row.operand[kWeight]) {
+        value = MulOrZero(LoadUpTo<V>(row.operand[kWeight] + i, n), value);
+      }
       StoreUpTo(Canonical(value * scale), row.gradient[kTarget] + i, n);
     }
   }

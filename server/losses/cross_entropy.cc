@@ -92,7 +92,7 @@ void CheckShapes(const Arguments& arguments, Violations* violations) {
   if (ignored >= 0) {
     violations->Add(
         Reason::kParameterOutOfRange, "ignore_index",
-        absl::StrCat("ignore_index = ", ignored,
+        absl::StrCat("ignore_index = ", Violations::NumberName(ignored),
                      " does not go with class probabilities: leave it unset, or "
                      "send class indices as int64."));
   }

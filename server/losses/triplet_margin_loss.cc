@@ -30,8 +30,7 @@ const LossSchema& Schema() {
                  "d(x, y) = norm of degree p of x - y + eps",
       .denominator = "the number of samples",
       .source = "torch.nn.functional.triplet_margin_loss of PyTorch 2.15.0",
-      .cost_rule = "40 operations an element of anchor; 500 where p is neither "
-                   "1, 2 nor infinite",
+      .cost_rule = "100 operations an element of anchor",
       .differences = {"Shapes that PyTorch broadcasts are an error."},
       .tensors = {Tensor("anchor", true, "The samples."),
                   Tensor("positive", false, "Samples of the anchor's class."),

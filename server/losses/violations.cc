@@ -2,6 +2,8 @@
 
 #include "server/losses/violations.h"
 
+#include <charconv>
+#include <cmath>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -18,8 +20,16 @@ void Violations::Add(Reason reason, absl::string_view field,
   kept_.push_back({reason, std::move(path), std::move(description)});
 }
 
+std::string Violations::NumberName(double value) {
+  if (value == std::floor(value) && std::abs(value) <= 0x1p53) {
+    return absl::StrCat(static_cast<int64_t>(value));
+  }
+  char text[32];
+  return std::string(text, std::to_chars(text, text + sizeof(text), value).ptr);
+}
+
 std::string Violations::ValueName(double value) const {
-  return withhold_values_ ? "(withheld)" : absl::StrCat(value);
+  return withhold_values_ ? "(withheld)" : NumberName(value);
 }
 
 std::string Violations::ValueName(int64_t value) const {

