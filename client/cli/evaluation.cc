@@ -299,7 +299,8 @@ absl::StatusOr<v1::Evaluation> Build(const LossOptions& options,
   const absl::StatusOr<v1::Dtype> dtype = FloatingDtype(options, arrays);
   if (!dtype.ok()) return dtype.status();
   floating = *dtype;
-  if (absl::Status status = SetTensors(arrays, dtypes, descriptor, floating, loss);
+  if (absl::Status status =
+          SetTensors(arrays, dtypes, descriptor, floating, loss);
       !status.ok()) {
     return status;
   }

@@ -2,10 +2,10 @@
 //
 // The order of every sum, which is part of the contract (numerics_version):
 //
-//   The values v[0], v[1], ... are cut into leaves of 1024. In a leaf, lane k of
-//   16 sums, in order, the values whose index is k modulo 16; the lanes are then
-//   added as a tree, k with k + 8, + 4, + 2, + 1. Leaves are added in order with
-//   Neumaier's compensation.
+//   The values v[0], v[1], ... are cut into leaves of 1024. In a leaf, lane k
+//   of 16 sums, in order, the values whose index is k modulo 16; the lanes are
+//   then added as a tree, k with k + 8, + 4, + 2, + 1. Leaves are added in
+//   order with Neumaier's compensation.
 //
 // All in double. The order is a function of the index alone: neither threads,
 // batches nor chunks show in the bits of a sum.

@@ -74,8 +74,8 @@ struct Settings {
   std::optional<HostPort> admin_listen = HostPort{"127.0.0.1", 9464};
   // Allows a `listen` address that other machines can reach.
   bool insecure = false;
-  // Where to write, once both listeners are bound, the lines listen=HOST:PORT and
-  // admin=HOST:PORT; empty if nowhere.
+  // Where to write, once both listeners are bound, the lines listen=HOST:PORT
+  // and admin=HOST:PORT; empty if nowhere.
   std::string port_file;
   // The file that settings were read from; empty if none.
   std::string config;

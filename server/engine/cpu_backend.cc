@@ -15,8 +15,8 @@
 namespace lossd {
 namespace {
 
-// Elements that a thread takes at a time: some 50 us of work, so that handing it
-// over costs little beside it.
+// Elements that a thread takes at a time: some 50 us of work, so that handing
+// it over costs little beside it.
 constexpr int64_t kGrain = 1 << 16;
 
 // A range of units of one job.
@@ -30,7 +30,8 @@ struct Chunk {
 void AppendChunks(Job* job, std::vector<Chunk>* chunks) {
   const int64_t elements =
       job->geometry->row_loss ? job->geometry->row_length : kLeaf;
-  const int64_t step = std::max<int64_t>(1, kGrain / std::max<int64_t>(1, elements));
+  const int64_t step =
+      std::max<int64_t>(1, kGrain / std::max<int64_t>(1, elements));
   for (int64_t begin = 0; begin < job->units; begin += step) {
     chunks->push_back({job, begin, std::min(begin + step, job->units), {}});
   }
@@ -74,9 +75,9 @@ absl::StatusOr<std::unique_ptr<Backend>> MakeCpuBackend(
     }
     absl::StrAppend(&known, known.empty() ? "" : ", ", kernels.target);
   }
-  return absl::InvalidArgumentError(
-      absl::StrCat("target = ", target, " is not one that this CPU has: ", known,
-                   ". Leave it empty for the best."));
+  return absl::InvalidArgumentError(absl::StrCat(
+      "target = ", target, " is not one that this CPU has: ", known,
+      ". Leave it empty for the best."));
 }
 
 std::unique_ptr<Backend> MakeReferenceBackend() {

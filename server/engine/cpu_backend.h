@@ -11,10 +11,10 @@
 
 namespace lossd {
 
-// A backend on `threads` CPU threads, this one included: large batches are split
-// by units, small ones run on the calling thread. `target` names an instruction
-// set; empty means the best that this CPU has. INVALID_ARGUMENT if it is unknown
-// or the CPU lacks it.
+// A backend on `threads` CPU threads, this one included: large batches are
+// split by units, small ones run on the calling thread. `target` names an
+// instruction set; empty means the best that this CPU has. INVALID_ARGUMENT if
+// it is unknown or the CPU lacks it.
 absl::StatusOr<std::unique_ptr<Backend>> MakeCpuBackend(
     int threads, absl::string_view target);
 

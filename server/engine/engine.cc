@@ -72,7 +72,8 @@ int64_t ResponseBytes(const Evaluation& evaluation, const Geometry& geometry) {
   }
   if (Wants(evaluation, Output::kElementwiseLosses)) bytes += losses;
   if (Wants(evaluation, Output::kProbabilities)) bytes += lead.elements * size;
-  if (Wants(evaluation, Output::kLogProbabilities)) bytes += lead.elements * size;
+  if (Wants(evaluation, Output::kLogProbabilities))
+    bytes += lead.elements * size;
   if (Wants(evaluation, Output::kPredictedClasses)) {
     bytes += ElementsOf(geometry.class_shape) * 8;
   }
@@ -89,7 +90,8 @@ int64_t ResponseBytes(const Evaluation& evaluation, const Geometry& geometry) {
 Cost CostOf(const Evaluation& evaluation, const Geometry& geometry,
             int64_t units) {
   const int64_t sums =
-      kMetricSums + static_cast<int64_t>(evaluation.loss->schema.metrics.size());
+      kMetricSums +
+      static_cast<int64_t>(evaluation.loss->schema.metrics.size());
   const int64_t tile = geometry.row_loss ? geometry.row_length : kLeaf;
   return {static_cast<double>(evaluation.arguments.tensor(0).elements) *
                   evaluation.loss->operations_per_element +
@@ -116,7 +118,8 @@ void SetUpGradients(Task* task) {
   const Evaluation& evaluation = task->evaluation;
   Job& job = task->job;
   double scale = 1;
-  if (evaluation.grad_output.present() && evaluation.grad_output.shape.empty()) {
+  if (evaluation.grad_output.present() &&
+      evaluation.grad_output.shape.empty()) {
     scale = evaluation.grad_output.ValueAt(0);
   } else {
     job.grad_output = evaluation.grad_output;
@@ -248,9 +251,9 @@ void Finish(Task* task) {
   const auto& metrics = evaluation.loss->schema.metrics;
   const size_t present = metrics.size() - task->geometry.absent_metrics;
   for (size_t i = 0; i < present; ++i) {
-    result.metrics.push_back({metrics[i].name,
-                              SumOfUnits(*task, static_cast<int>(kMetricSums + i)),
-                              task->geometry.metric_denominator});
+    result.metrics.push_back(
+        {metrics[i].name, SumOfUnits(*task, static_cast<int>(kMetricSums + i)),
+         task->geometry.metric_denominator});
   }
 }
 
@@ -278,11 +281,11 @@ Backend* Engine::FindBackend(const Evaluation& evaluation,
     }
   }
   const absl::string_view name = device == DeviceClass::kCuda ? "CUDA" : "CPU";
-  violations->Add(Reason::kDeviceUnavailable, "evaluation.device",
-                  absl::StrCat("device = DEVICE_", name,
-                               ", but this server has no ", name,
-                               " device: leave device unset, or ask for one that "
-                               "GetServerInfo lists."));
+  violations->Add(
+      Reason::kDeviceUnavailable, "evaluation.device",
+      absl::StrCat("device = DEVICE_", name, ", but this server has no ", name,
+                   " device: leave device unset, or ask for one that "
+                   "GetServerInfo lists."));
   return nullptr;
 }
 

@@ -54,11 +54,11 @@ class Engine {
          std::vector<std::unique_ptr<Backend>> backends,
          DeviceClass default_device);
 
-  // Checks everything but the ranges of floating values: dtypes, shapes, limits,
-  // parameters, options, and whatever is used as an index. Returns a task, or
-  // null after adding to `violations` what is wrong, all of it. Allocates
-  // nothing that the request could make large. Cost: reads targets and masks
-  // once.
+  // Checks everything but the ranges of floating values: dtypes, shapes,
+  // limits, parameters, options, and whatever is used as an index. Returns a
+  // task, or null after adding to `violations` what is wrong, all of it.
+  // Allocates nothing that the request could make large. Cost: reads targets
+  // and masks once.
   std::unique_ptr<Task> Prepare(Evaluation evaluation,
                                 Violations* violations) const;
 

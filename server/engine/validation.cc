@@ -20,9 +20,8 @@ std::string DtypeProblem(const LossSchema& schema, const Arguments& arguments,
   const std::string has =
       absl::StrCat(tensor.name, " has dtype ", DtypeName(dtype), ", but ",
                    schema.name, " needs ");
-  const std::string leading =
-      absl::StrCat("the dtype of ", schema.tensors[0].name, " (",
-                   DtypeName(lead), ")");
+  const std::string leading = absl::StrCat(
+      "the dtype of ", schema.tensors[0].name, " (", DtypeName(lead), ")");
   switch (tensor.dtypes) {
     case DtypeRule::kLeading:
       if (IsFloating(dtype)) return "";
@@ -39,8 +38,10 @@ std::string DtypeProblem(const LossSchema& schema, const Arguments& arguments,
       return absl::StrCat(has, "class indices: int64, int32 or uint8.");
     case DtypeRule::kClassIndexOrAsLeading:
       if (IsClassIndex(dtype) || dtype == lead || !IsFloating(lead)) return "";
-      return absl::StrCat(has, "class indices (int64, int32 or uint8) or, for "
-                               "class probabilities, ", leading, ".");
+      return absl::StrCat(has,
+                          "class indices (int64, int32 or uint8) or, for "
+                          "class probabilities, ",
+                          leading, ".");
     case DtypeRule::kAny:
       return "";
   }
@@ -88,9 +89,9 @@ void CheckWrt(const Evaluation& evaluation, Violations* violations) {
     } else if (!evaluation.arguments.has(slot)) {
       problem = "was not sent";
     } else if (!IsDifferentiable(evaluation, slot)) {
-      problem = absl::StrCat(
-          "is not differentiable as ",
-          DtypeName(evaluation.arguments.tensor(slot).dtype));
+      problem =
+          absl::StrCat("is not differentiable as ",
+                       DtypeName(evaluation.arguments.tensor(slot).dtype));
     }
     for (size_t k = 0; k < i && problem.empty(); ++k) {
       if (evaluation.wrt[k] == name) problem = "is there twice";
@@ -117,9 +118,10 @@ void CheckOutputs(const Evaluation& evaluation, Violations* violations) {
   if (activations && !schema.has_probabilities) {
     violations->Add(
         Reason::kOptionInvalid, "evaluation.outputs",
-        absl::StrCat(schema.name, " computes no probabilities: leave "
-                                  "OUTPUT_PROBABILITIES, OUTPUT_LOG_PROBABILITIES "
-                                  "and OUTPUT_PREDICTED_CLASSES out."));
+        absl::StrCat(schema.name,
+                     " computes no probabilities: leave "
+                     "OUTPUT_PROBABILITIES, OUTPUT_LOG_PROBABILITIES "
+                     "and OUTPUT_PREDICTED_CLASSES out."));
   }
 }
 
@@ -189,9 +191,10 @@ void CheckOptions(const Evaluation& evaluation, Violations* violations) {
   if (evaluation.normalizer.has_value()) {
     const double value = *evaluation.normalizer;
     if (!(value > 0) || std::isinf(value)) {
-      violations->Add(Reason::kOptionInvalid, "evaluation.normalizer",
-                      absl::StrCat("normalizer = ", Violations::NumberName(value),
-                                   " is not finite and greater than 0."));
+      violations->Add(
+          Reason::kOptionInvalid, "evaluation.normalizer",
+          absl::StrCat("normalizer = ", Violations::NumberName(value),
+                       " is not finite and greater than 0."));
     }
     if (!mean) {
       violations->Add(Reason::kOptionInvalid, "evaluation.normalizer",
@@ -203,21 +206,21 @@ void CheckOptions(const Evaluation& evaluation, Violations* violations) {
   CheckWrt(evaluation, violations);
   if (evaluation.gradient_dtype != Dtype::kUnspecified &&
       !IsFloating(evaluation.gradient_dtype)) {
-    violations->Add(Reason::kOptionInvalid, "gradient_dtype",
-                    absl::StrCat("gradient_dtype = ",
-                                 DtypeName(evaluation.gradient_dtype),
-                                 " is not float16, bfloat16, float32 or "
-                                 "float64."));
+    violations->Add(
+        Reason::kOptionInvalid, "gradient_dtype",
+        absl::StrCat("gradient_dtype = ", DtypeName(evaluation.gradient_dtype),
+                     " is not float16, bfloat16, float32 or "
+                     "float64."));
   }
   const TensorView& grad_output = evaluation.grad_output;
   const Dtype lead = evaluation.arguments.tensor(0).dtype;
   if (grad_output.present() && grad_output.dtype != lead && IsFloating(lead)) {
-    violations->Add(Reason::kDtypeMismatch, "grad_output",
-                    absl::StrCat("grad_output has dtype ",
-                                 DtypeName(grad_output.dtype),
-                                 ", but needs that of ",
-                                 evaluation.loss->schema.tensors[0].name, " (",
-                                 DtypeName(lead), ")."));
+    violations->Add(
+        Reason::kDtypeMismatch, "grad_output",
+        absl::StrCat("grad_output has dtype ", DtypeName(grad_output.dtype),
+                     ", but needs that of ",
+                     evaluation.loss->schema.tensors[0].name, " (",
+                     DtypeName(lead), ")."));
   }
 }
 
@@ -278,7 +281,8 @@ std::vector<int> GradientSlots(const Evaluation& evaluation) {
   }
   for (size_t slot = 0; evaluation.wrt.empty() && slot < schema.tensors.size();
        ++slot) {
-    if (schema.tensors[slot].default_wrt) slots.push_back(static_cast<int>(slot));
+    if (schema.tensors[slot].default_wrt)
+      slots.push_back(static_cast<int>(slot));
   }
   return slots;
 }

@@ -36,15 +36,15 @@ void CheckUnits(int64_t units, const EngineLimits& limits,
 void CheckCost(const Cost& cost, int64_t response_bytes,
                const EngineLimits& limits, Violations* violations);
 
-// The slots that the gradients are asked for, in their order. Names that are not
-// slots are left out.
+// The slots that the gradients are asked for, in their order. Names that are
+// not slots are left out.
 std::vector<int> GradientSlots(const Evaluation& evaluation);
 
 // Whether the tensor in `slot`, as it was sent, has a gradient.
 bool IsDifferentiable(const Evaluation& evaluation, int slot);
 
-// Scans the tensors whose slots are in `outside_domain` for what a kernel found:
-// the first value outside its tensor's domain, and how many there are.
+// Scans the tensors whose slots are in `outside_domain` for what a kernel
+// found: the first value outside its tensor's domain, and how many there are.
 void DescribeDomainViolations(const Evaluation& evaluation,
                               uint32_t outside_domain, Violations* violations);
 

@@ -18,14 +18,15 @@ class ElementwiseKernel {
  private:
   explicit ElementwiseKernel(const Job& job)
       : job_(job),
-        scratch_((2 * kMaxTensors + 4) * kLeaf * static_cast<int64_t>(sizeof(Lane))) {
+        scratch_((2 * kMaxTensors + 4) * kLeaf *
+                 static_cast<int64_t>(sizeof(Lane))) {
     for (int slot = 1; slot < kMaxTensors; ++slot) {
       beyond_input_ |= job.gradients[slot].data != nullptr;
     }
     const bool extra = job.elementwise_losses.data || job.probabilities.data ||
                        job.log_probabilities.data || job.predicted_classes ||
                        job.grad_output.present();
-    want_ = extra || beyond_input_         ? Want::kEverything
+    want_ = extra || beyond_input_             ? Want::kEverything
             : job.gradients[0].data != nullptr ? Want::kLossAndInput
                                                : Want::kLoss;
   }
@@ -44,7 +45,8 @@ class ElementwiseKernel {
     }
   };
 
-  Source Load(const TensorView& tensor, int64_t begin, int64_t n, Lane* scratch) {
+  Source Load(const TensorView& tensor, int64_t begin, int64_t n,
+              Lane* scratch) {
     const Shape& shape = job_.arguments->tensor(0).shape;
     Source source;
     if (!tensor.present()) return source;
@@ -81,11 +83,14 @@ class ElementwiseKernel {
     }
     grad_output_ = Load(job_.grad_output, begin, n, Scratch(tile++));
 
-    const OutputTile<V> losses(job_.elementwise_losses, begin, 1, Scratch(tile++));
+    const OutputTile<V> losses(job_.elementwise_losses, begin, 1,
+                               Scratch(tile++));
     const OutputTile<V> p(job_.probabilities, begin, 1, Scratch(tile++));
-    const OutputTile<V> log_p(job_.log_probabilities, begin, 1, Scratch(tile++));
+    const OutputTile<V> log_p(job_.log_probabilities, begin, 1,
+                              Scratch(tile++));
     outputs_ = {losses.data(), p.data(), log_p.data(), {}, nullptr};
-    if (job_.predicted_classes) outputs_.predicted = job_.predicted_classes + begin;
+    if (job_.predicted_classes)
+      outputs_.predicted = job_.predicted_classes + begin;
     const Destination* to = job_.gradients.data();
     for (int slot = 0; slot < M::kTensors; ++slot) {
       outputs_.gradient[slot] =
@@ -158,7 +163,8 @@ class ElementwiseKernel {
     StoreUpTo(Canonical(value), outputs_.gradient[slot] + i, n);
   }
 
-  LOSSD_FN void StoreEverything(const Element<V>& element, int64_t i, int64_t n) {
+  LOSSD_FN void StoreEverything(const Element<V>& element, int64_t i,
+                                int64_t n) {
     const V scale = grad_output_.Get(i, n) * V::Set(job_.gradient_scale);
     for (int slot = 0; slot < M::kTensors; ++slot) {
       if (outputs_.gradient[slot]) {
@@ -167,7 +173,8 @@ class ElementwiseKernel {
     }
     if (outputs_.loss) StoreUpTo(Canonical(element.loss), outputs_.loss + i, n);
     if constexpr (M::kHasProbabilities) {
-      if (outputs_.p) StoreUpTo(Canonical(element.probability), outputs_.p + i, n);
+      if (outputs_.p)
+        StoreUpTo(Canonical(element.probability), outputs_.p + i, n);
       if (outputs_.log_p) {
         StoreUpTo(Canonical(element.log_probability), outputs_.log_p + i, n);
       }

@@ -25,8 +25,8 @@ struct Findings {
   bool input_infinity = false;
   bool result_nan = false;
   bool result_infinity = false;
-  int64_t underflow = 0;           // gradient elements that their dtype lost
-  uint32_t outside_domain = 0;     // a bit for each tensor slot
+  int64_t underflow = 0;        // gradient elements that their dtype lost
+  uint32_t outside_domain = 0;  // a bit for each tensor slot
 
   void Merge(const Findings& other) {
     input_nan |= other.input_nan;

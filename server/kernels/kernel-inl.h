@@ -4,10 +4,10 @@
 // kernels. A kernel room includes this inside its namespace, after its
 // arithmetic types, math-inl.h and lane_loops-inl.h.
 
-#include "server/kernels/tiles-inl.h"
+#include "loss_math.inc"
 #include "server/kernels/elementwise-inl.h"
 #include "server/kernels/rows-inl.h"
-#include "loss_math.inc"
+#include "server/kernels/tiles-inl.h"
 
 template <class M, class V>
 Findings RunKernel(const Job& job, int64_t begin, int64_t end) {

@@ -27,7 +27,8 @@ LOSSD_FN typename V::Mask LiveLanes(int64_t n) {
   return V::FirstN(n < V::kLanes ? n : V::kLanes);
 }
 
-// One NaN for all: its sign and payload otherwise depend on the instruction set.
+// One NaN for all: its sign and payload otherwise depend on the instruction
+// set.
 template <class V>
 LOSSD_FN V Canonical(const V& v) {
   return Select(v == v, v, V::Set(__builtin_nan("")));
@@ -42,7 +43,8 @@ LOSSD_FN void FillZero(typename V::Lane* p, int64_t n) {
   std::memset(p, 0, static_cast<size_t>(n) * sizeof(typename V::Lane));
 }
 template <class V>
-LOSSD_FN void Copy(const typename V::Lane* from, typename V::Lane* to, int64_t n) {
+LOSSD_FN void Copy(const typename V::Lane* from, typename V::Lane* to,
+                   int64_t n) {
   std::memcpy(to, from, static_cast<size_t>(n) * sizeof(typename V::Lane));
 }
 
@@ -58,8 +60,8 @@ inline int64_t FirstMaximum(const typename V::Lane* x, int64_t n) {
 }
 
 // A loss that looks at one element of each tensor at a time. Math<V> has
-// kTensors, kHasProbabilities and Evaluate(operands by slot, parameters, out); an
-// absent weight is 1. kFloatLanes: it can be computed in lanes of float.
+// kTensors, kHasProbabilities and Evaluate(operands by slot, parameters, out);
+// an absent weight is 1. kFloatLanes: it can be computed in lanes of float.
 struct ElementwiseLoss {
   static constexpr bool kRows = false;
   static constexpr bool kFloatLanes = false;
@@ -75,8 +77,8 @@ struct Element {
 };
 
 // A loss that looks at a row of each tensor at a time. Math<V> has kOperands by
-// slot and Evaluate(row, result). Where kHasTotal is false the row's part of the
-// sum is its part of the mean's numerator.
+// slot and Evaluate(row, result). Where kHasTotal is false the row's part of
+// the sum is its part of the mean's numerator.
 struct RowLoss {
   static constexpr bool kRows = true;
   static constexpr bool kFloatLanes = false;
@@ -96,12 +98,12 @@ struct Row {
   using Lane = typename V::Lane;
   int64_t length;
   const double* parameters;
-  int64_t label;  // the class index, where there is one
+  int64_t label;                     // the class index, where there is one
   const Lane* operand[kMaxTensors];  // null where absent
   double scalar[kMaxTensors];        // of kRowOrScalar, where operand is null
-  bool mean;           // the mean, or what replaces it, is in force
-  double scale;        // multiplies the gradient
-  const Lane* scales;  // multiply besides, element by element; or null
+  bool mean;                    // the mean, or what replaces it, is in force
+  double scale;                 // multiplies the gradient
+  const Lane* scales;           // multiply besides, element by element; or null
   Lane* gradient[kMaxTensors];  // where gradients go; null where not wanted
   Lane* loss;                   // where the elements' losses go; or null
   Lane* probability;
@@ -110,8 +112,8 @@ struct Row {
 };
 
 struct RowResult {
-  double loss = 0;   // the row's part of the mean's numerator
-  double total = 0;  // the row's part of the sum, with kHasTotal
+  double loss = 0;             // the row's part of the mean's numerator
+  double total = 0;            // the row's part of the sum, with kHasTotal
   double sums[kMaxSums] = {};  // metrics
   int64_t predicted = 0;
   int64_t underflow = 0;

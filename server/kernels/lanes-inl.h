@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The arithmetic type of 16 lanes in plain C++: the oracle of every bit, and the
-// kernels of a CPU without fused multiply-add.
+// The arithmetic type of 16 lanes in plain C++: the oracle of every bit, and
+// the kernels of a CPU without fused multiply-add.
 
 template <class T>
 struct BitsOf;
@@ -68,10 +68,10 @@ struct Lanes {
   Result r;                                 \
   for (int i = 0; i < 16; ++i) expression;  \
   return r
-#define LOSSD_LANES_BINARY(op)                                \
-  template <class T>                                          \
+#define LOSSD_LANES_BINARY(op)                                 \
+  template <class T>                                           \
   Lanes<T> operator op(const Lanes<T>& a, const Lanes<T>& b) { \
-    LOSSD_LANES_MAP(Lanes<T>, r.v[i] = a.v[i] op b.v[i]);     \
+    LOSSD_LANES_MAP(Lanes<T>, r.v[i] = a.v[i] op b.v[i]);      \
   }
 LOSSD_LANES_BINARY(+)
 LOSSD_LANES_BINARY(-)
@@ -132,10 +132,9 @@ Lanes<T> Pow2(const Lanes<T>& k) {
   using B = BitsOf<T>;
   using U = typename B::Type;
   const T magic = std::bit_cast<T>(B::kMagic);
-  LOSSD_LANES_MAP(Lanes<T>,
-                  r.v[i] = std::bit_cast<T>(static_cast<U>(
-                      (std::bit_cast<U>(k.v[i] + magic) + B::kBias)
-                      << B::kMantissa)));
+  LOSSD_LANES_MAP(Lanes<T>, r.v[i] = std::bit_cast<T>(static_cast<U>(
+                                (std::bit_cast<U>(k.v[i] + magic) + B::kBias)
+                                << B::kMantissa)));
 }
 template <class T>
 void Split(const Lanes<T>& x, Lanes<T>* m, Lanes<T>* k) {
@@ -159,8 +158,7 @@ double MaxOfLanes(const Lanes<T>& a) {
 }
 inline double SumOfLanes(const Lanes<double>& a) { return AddLanes(a.v); }
 template <class V>
-  requires(V::kLanes == 16)
-LanesMask LaneIndexAtLeast(int64_t n) {
+requires(V::kLanes == 16) LanesMask LaneIndexAtLeast(int64_t n) {
   LOSSD_LANES_MAP(LanesMask, r.set[i] = i >= n);
 }
 #undef LOSSD_LANES_MAP

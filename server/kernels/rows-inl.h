@@ -74,7 +74,8 @@ class RowKernel {
       row->operand[slot] = shared_[slot];
       if (HasRows(tensor, operand)) {
         row->operand[slot] = LoadRow(tensor, index, Scratch(slot), mask_ >= 0);
-      } else if (operand == Operand::kClass || operand == Operand::kRowOrClass) {
+      } else if (operand == Operand::kClass ||
+                 operand == Operand::kRowOrClass) {
         row->label = tensor.IndexAt(index);
       } else if (operand == Operand::kRowOrScalar) {
         row->scalar[slot] = tensor.ValueAt(index);
@@ -86,7 +87,8 @@ class RowKernel {
       if (shared_[slot]) continue;
       if (row->operand[slot]) {
         Inspect<V>(job_, slot, row->operand[slot], row->length, &findings_);
-      } else if (M::kOperands[slot] == Operand::kRowOrScalar && row->length > 0) {
+      } else if (M::kOperands[slot] == Operand::kRowOrScalar &&
+                 row->length > 0) {
         const Lane value = static_cast<Lane>(row->scalar[slot]);
         Inspect<V>(job_, slot, &value, 1, &findings_);
       }
@@ -135,7 +137,8 @@ class RowKernel {
     int tile = kOperandCount;
     if (job_.grad_output.present()) {
       if (geometry_.loss_per_element) {
-        row.scales = LoadTile(job_.grad_output, First(index), row.length, Scratch(tile));
+        row.scales =
+            LoadTile(job_.grad_output, First(index), row.length, Scratch(tile));
       } else {
         row.scale *= job_.grad_output.ValueAt(index);
       }
@@ -168,7 +171,8 @@ class RowKernel {
     log_p.Flush(row.length, &findings_, false);
     losses.Flush(row.length, &findings_, false);
     for (int slot = 0; slot < kOperandCount; ++slot) {
-      OutputTile<V>(job_.gradients[slot], first, geometry_.inner, Scratch(tile + slot))
+      OutputTile<V>(job_.gradients[slot], first, geometry_.inner,
+                    Scratch(tile + slot))
           .Flush(row.length, &findings_, true);
     }
     Record(index, result);
@@ -179,7 +183,8 @@ class RowKernel {
     for (int slot = 0; slot < kOperandCount; ++slot) {
       if (row->gradient[slot]) FillZero<V>(row->gradient[slot], row->length);
     }
-    if (!row->probability && !row->log_probability && !row->wants_predicted) return;
+    if (!row->probability && !row->log_probability && !row->wants_predicted)
+      return;
     Row<V> activations = *row;
     activations.label = 0;
     for (Lane*& gradient : activations.gradient) gradient = nullptr;
@@ -191,7 +196,8 @@ class RowKernel {
   void Record(int64_t index, RowResult result) {
     if (!M::kHasTotal) result.total = result.loss;
     findings_.underflow += result.underflow;
-    if (job_.predicted_classes) job_.predicted_classes[index] = result.predicted;
+    if (job_.predicted_classes)
+      job_.predicted_classes[index] = result.predicted;
     if (job_.elementwise_losses.data && !geometry_.loss_per_element) {
       const double loss = CanonicalLane(result.loss);
       NarrowTile(&loss, 1, job_.elementwise_losses, index, 1,
@@ -202,7 +208,8 @@ class RowKernel {
     if (!job_.unit_sums) return;
     job_.unit_sums[kNumeratorSum * job_.units + index] = result.loss;
     job_.unit_sums[kTotalSum * job_.units + index] = result.total;
-    const int64_t metrics = static_cast<int64_t>(job_.loss->schema.metrics.size());
+    const int64_t metrics =
+        static_cast<int64_t>(job_.loss->schema.metrics.size());
     for (int64_t i = 0; i < metrics; ++i) {
       job_.unit_sums[(kMetricSums + i) * job_.units + index] = result.sums[i];
     }

@@ -5,8 +5,12 @@
 
 struct SingleMask {
   bool set;
-  friend LOSSD_FN SingleMask operator&(SingleMask a, SingleMask b) { return {a.set && b.set}; }
-  friend LOSSD_FN SingleMask operator|(SingleMask a, SingleMask b) { return {a.set || b.set}; }
+  friend LOSSD_FN SingleMask operator&(SingleMask a, SingleMask b) {
+    return {a.set && b.set};
+  }
+  friend LOSSD_FN SingleMask operator|(SingleMask a, SingleMask b) {
+    return {a.set || b.set};
+  }
 };
 LOSSD_FN SingleMask Not(SingleMask a) { return {!a.set}; }
 
@@ -35,9 +39,13 @@ struct Single {
   friend LOSSD_FN Mask operator>=(Single a, Single b) { return {a.v >= b.v}; }
   friend LOSSD_FN Mask operator==(Single a, Single b) { return {a.v == b.v}; }
 };
-LOSSD_FN Single Fma(Single a, Single b, Single c) { return {__builtin_fma(a.v, b.v, c.v)}; }
+LOSSD_FN Single Fma(Single a, Single b, Single c) {
+  return {__builtin_fma(a.v, b.v, c.v)};
+}
 LOSSD_FN Single Abs(Single a) { return {__builtin_fabs(a.v)}; }
-LOSSD_FN Single Select(SingleMask m, Single a, Single b) { return m.set ? a : b; }
+LOSSD_FN Single Select(SingleMask m, Single a, Single b) {
+  return m.set ? a : b;
+}
 LOSSD_FN Single Max(Single a, Single b) { return a.v > b.v ? a : b; }
 LOSSD_FN Single Min(Single a, Single b) { return a.v < b.v ? a : b; }
 LOSSD_FN Single Widen(Single a) { return a; }
@@ -56,7 +64,7 @@ LOSSD_FN void Split(Single x, Single* m, Single* k) {
 LOSSD_FN double MaxOfLanes(Single a) { return a.v; }
 LOSSD_FN double SumOfLanes(Single a) { return a.v; }
 template <class V>
-  requires std::same_as<V, Single>
-LOSSD_FN SingleMask LaneIndexAtLeast(int64_t n) {
+requires std::same_as<V, Single> LOSSD_FN SingleMask
+LaneIndexAtLeast(int64_t n) {
   return {0 >= n};
 }

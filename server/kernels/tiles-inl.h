@@ -32,7 +32,8 @@ inline void WidenAs(const TensorView& tensor, int64_t begin, int64_t n,
   if (stride == 1) {
     for (int64_t i = 0; i < n; ++i) {
       T value;
-      std::memcpy(&value, from + i * static_cast<int64_t>(sizeof(T)), sizeof(T));
+      std::memcpy(&value, from + i * static_cast<int64_t>(sizeof(T)),
+                  sizeof(T));
       tile[i] = Widened<Lane>(value);
     }
     return;
@@ -70,7 +71,8 @@ template <class Lane>
 LOSSD_FN bool IsInPlace(Dtype dtype, const uint8_t* data) {
   constexpr Dtype kDtype =
       sizeof(Lane) == 4 ? Dtype::kFloat32 : Dtype::kFloat64;
-  return dtype == kDtype && reinterpret_cast<uintptr_t>(data) % sizeof(Lane) == 0;
+  return dtype == kDtype &&
+         reinterpret_cast<uintptr_t>(data) % sizeof(Lane) == 0;
 }
 
 // n contiguous elements as lanes: in place, or widened into `tile`.
@@ -128,7 +130,8 @@ inline int64_t NarrowAs(const Lane* tile, int64_t n, const Destination& to,
     const double stored = Widened<double>(value);
     lost += (stored == 0) & (tile[i] != 0);
     *infinity |= std::abs(stored) == __builtin_inf();
-    std::memcpy(data + i * stride * static_cast<int64_t>(sizeof(T)), &value, sizeof(T));
+    std::memcpy(data + i * stride * static_cast<int64_t>(sizeof(T)), &value,
+                sizeof(T));
   }
   return lost;
 }
@@ -200,7 +203,8 @@ class OutputTile {
   using Lane = typename V::Lane;
 
   // The tile starts at element `begin` and its elements are `stride` apart.
-  OutputTile(const Destination& to, int64_t begin, int64_t stride, Lane* scratch)
+  OutputTile(const Destination& to, int64_t begin, int64_t stride,
+             Lane* scratch)
       : to_(to), begin_(begin), stride_(stride) {
     if (to.data == nullptr) return;
     in_place_ = stride == 1 && IsInPlace<Lane>(to.dtype, to.data);
@@ -213,8 +217,8 @@ class OutputTile {
     if (tile_ == nullptr) return;
     FlagTile<V>(tile_, n, &findings->result_nan, &findings->result_infinity);
     if (in_place_) return;
-    const int64_t lost = NarrowTile(tile_, n, to_, begin_, stride_,
-                                    &findings->result_infinity);
+    const int64_t lost =
+        NarrowTile(tile_, n, to_, begin_, stride_, &findings->result_infinity);
     if (counts_underflow) findings->underflow += lost;
   }
 

@@ -15,7 +15,8 @@ struct Math : ElementwiseLoss {
   static constexpr int kTensors = 3;
   static constexpr bool kHasProbabilities = true;
 
-  static LOSSD_FN void Evaluate(const V* operand, const double*, Element<V>* out) {
+  static LOSSD_FN void Evaluate(const V* operand, const double*,
+                                Element<V>* out) {
     const V one = V::Set(1.0);
     const V floor = V::Set(-100.0);
     const V p = operand[kInput];

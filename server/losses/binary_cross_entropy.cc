@@ -12,14 +12,16 @@ const LossSchema& Schema() {
   static const LossSchema schema = {
       .name = "binary_cross_entropy",
       .summary = "The cross-entropy of probabilities of a yes or no.",
-      .formula = "-weight * (target * max(log(input), -100) + "
-                 "(1 - target) * max(log(1 - input), -100))",
+      .formula =
+          "-weight * (target * max(log(input), -100) + "
+          "(1 - target) * max(log(1 - input), -100))",
       .denominator = "the number of elements, whatever weight is",
       .source = "torch.nn.functional.binary_cross_entropy of PyTorch 2.15.0",
       .cost_rule = "80 operations an element",
-      .differences = {"Half precision is computed in float64, and rounded once: "
-                      "where input is exactly 0 or 1 and equals target, the "
-                      "gradient is 0, not NaN."},
+      .differences =
+          {"Half precision is computed in float64, and rounded once: "
+           "where input is exactly 0 or 1 and equals target, the "
+           "gradient is 0, not NaN."},
       .tensors =
           {
               {.name = "input",

@@ -16,7 +16,8 @@ struct Math : ElementwiseLoss {
   static constexpr bool kFloatLanes = true;
   static constexpr bool kHasProbabilities = true;
 
-  static LOSSD_FN void Evaluate(const V* operand, const double*, Element<V>* out) {
+  static LOSSD_FN void Evaluate(const V* operand, const double*,
+                                Element<V>* out) {
     const V zero = V::Set(0.0);
     const V one = V::Set(1.0);
     const V x = operand[kInput];
@@ -26,7 +27,7 @@ struct Math : ElementwiseLoss {
     const V positive = operand[kPosWeight] * t;
     V e;
     const V log1p_e = SoftplusOfMinusAbs(x, &e);
-    const V softplus = Max(x, zero) + log1p_e;        // -log(1 - p)
+    const V softplus = Max(x, zero) + log1p_e;         // -log(1 - p)
     const V softplus_minus = Max(-x, zero) + log1p_e;  // -log(p)
     out->loss = w * (MulOrZero(negative, softplus) +
                      MulOrZero(positive, softplus_minus));

@@ -12,11 +12,13 @@ const LossSchema& Schema() {
   static const LossSchema schema = {
       .name = "binary_cross_entropy_with_logits",
       .summary = "The cross-entropy of logits of a yes or no.",
-      .formula = "weight * ((1 - target) * softplus(input) + "
-                 "pos_weight * target * softplus(-input))",
+      .formula =
+          "weight * ((1 - target) * softplus(input) + "
+          "pos_weight * target * softplus(-input))",
       .denominator = "the number of elements, whatever weight is",
-      .source = "torch.nn.functional.binary_cross_entropy_with_logits of "
-                "PyTorch 2.15.0",
+      .source =
+          "torch.nn.functional.binary_cross_entropy_with_logits of "
+          "PyTorch 2.15.0",
       .cost_rule = "50 operations an element",
       .differences =
           {"A confidently right logit gives its true loss and gradient, not 0.",
@@ -37,8 +39,9 @@ const LossSchema& Schema() {
                .required = true,
                .differentiable = true,
                .shape_rule = "input's",
-               .description = "The wanted probabilities, usually 0 and 1; their "
-                              "range is not checked."},
+               .description =
+                   "The wanted probabilities, usually 0 and 1; their "
+                   "range is not checked."},
               {.name = "weight",
                .role = TensorRole::kWeight,
                .dtypes = DtypeRule::kSameAsLeading,

@@ -42,12 +42,13 @@ void CheckBroadcasts(const LossSchema& schema, const Arguments& arguments,
   if (!tensor.present() || Broadcasts(tensor.shape, lead.shape)) return;
   violations->Add(
       Reason::kShapeMismatch, schema.tensors[slot].name,
-      absl::StrCat(schema.tensors[slot].name, " has shape ",
-                   ShapeName(tensor.shape), ", which does not broadcast to ",
-                   schema.tensors[0].name, "'s shape ", ShapeName(lead.shape),
-                   ": each of its dimensions, from the last, must be 1 or equal "
-                   "to ",
-                   schema.tensors[0].name, "'s."));
+      absl::StrCat(
+          schema.tensors[slot].name, " has shape ", ShapeName(tensor.shape),
+          ", which does not broadcast to ", schema.tensors[0].name, "'s shape ",
+          ShapeName(lead.shape),
+          ": each of its dimensions, from the last, must be 1 or equal "
+          "to ",
+          schema.tensors[0].name, "'s."));
 }
 
 ClassLayout LayOutClasses(const TensorView& input) {
@@ -70,11 +71,11 @@ void CheckClassShapes(const LossSchema& schema, const Arguments& arguments,
                       Violations* violations) {
   const TensorView& input = arguments.tensor(0);
   if (input.shape.empty()) {
-    violations->Add(Reason::kShapeMismatch, schema.tensors[0].name,
-                    absl::StrCat(schema.tensors[0].name,
-                                 " is a scalar, but ", schema.name,
-                                 " needs a class dimension: [C], [N, C] or "
-                                 "[N, C, *]."));
+    violations->Add(
+        Reason::kShapeMismatch, schema.tensors[0].name,
+        absl::StrCat(schema.tensors[0].name, " is a scalar, but ", schema.name,
+                     " needs a class dimension: [C], [N, C] or "
+                     "[N, C, *]."));
     return;
   }
   const ClassLayout layout = LayOutClasses(input);
@@ -129,14 +130,13 @@ ClassCounts CountClasses(const LossSchema& schema, const Arguments& arguments,
     const absl::string_view name = schema.tensors[target_slot].name;
     violations->Add(
         Reason::kTargetOutOfRange, name,
-        absl::StrCat(
-            name, IndexName(first_bad, target.shape), " = ",
-            violations->ValueName(target.IndexAt(first_bad)),
-            " is outside [0, ", classes, "): input of shape ",
-            ShapeName(arguments.tensor(0).shape), " has C = ", classes,
-            classes == 1 ? " class. " : " classes. ", bad, " of ",
-            target.elements, bad == 1 ? " targets is" : " targets are",
-            " out of range.", hint.empty() ? "" : " ", hint));
+        absl::StrCat(name, IndexName(first_bad, target.shape), " = ",
+                     violations->ValueName(target.IndexAt(first_bad)),
+                     " is outside [0, ", classes, "): input of shape ",
+                     ShapeName(arguments.tensor(0).shape), " has C = ", classes,
+                     classes == 1 ? " class. " : " classes. ", bad, " of ",
+                     target.elements, bad == 1 ? " targets is" : " targets are",
+                     " out of range.", hint.empty() ? "" : " ", hint));
   }
   return counts;
 }

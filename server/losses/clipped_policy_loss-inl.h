@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A row is a sequence of tokens. With r = log_probs - old_log_probs (at sequence
-// level its masked mean, held constant, plus log_probs minus itself held
-// constant), ratio = exp(r) and A the advantage:
+// A row is a sequence of tokens. With r = log_probs - old_log_probs (at
+// sequence level its masked mean, held constant, plus log_probs minus itself
+// held constant), ratio = exp(r) and A the advantage:
 //
 //   CLIPPED              max(-A * ratio, -A * clamp(ratio, 1 - low, 1 + high)),
 //                        and for A < 0 at most -A * dual_clip
@@ -12,8 +12,8 @@
 //
 // plus kl_weight times k1 = -d, k2 = d^2 / 2 or k3 = exp(d) - d - 1, with
 // d = ref_log_probs - log_probs. Gradients at ties are PyTorch's for these
-// expressions: max and min share evenly, clamp passes inside its bounds only. The
-// caller replaces masked tokens by zeros before, and they give zeros here.
+// expressions: max and min share evenly, clamp passes inside its bounds only.
+// The caller replaces masked tokens by zeros before, and they give zeros here.
 // Computed in double for every dtype. Source: the papers on PPO, DAPO, GSPO and
 // CISPO; checked against TRL's and verl's expressions (tests/golden/README.md).
 //
@@ -61,8 +61,8 @@ struct Math : RowLoss {
   static LOSSD_FN typename V::Mask Counts(const Row<V>& row, int64_t i) {
     const auto live = LiveLanes<V>(row.length - i);
     if (!row.operand[kMask]) return live;
-    return live &
-           Not(LoadUpTo<V>(row.operand[kMask] + i, row.length - i) == V::Set(0.0));
+    return live & Not(LoadUpTo<V>(row.operand[kMask] + i, row.length - i) ==
+                      V::Set(0.0));
   }
 
   static LOSSD_FN V Advantage(const Row<V>& row, int64_t i) {
@@ -87,22 +87,26 @@ struct Math : RowLoss {
     const V low = one - V::Set(row.parameters[kClipLow]);
     const V high = one + V::Set(row.parameters[kClipHigh]);
     const V passed = Select((ratio > low) & (ratio < high), one, zero);
-    const V share = Select(plain > bounded, one, Select(plain < bounded, zero, half));
+    const V share =
+        Select(plain > bounded, one, Select(plain < bounded, zero, half));
     Token token;
-    token.loss = Select(plain > bounded, plain, Select(plain == plain, bounded, plain));
+    token.loss =
+        Select(plain > bounded, plain, Select(plain == plain, bounded, plain));
     token.gradient = plain * (share + (one - share) * passed);
     const double dual = row.parameters[kDualClip];
     if (dual == dual) {
       const V limit = -a * V::Set(dual);
       const auto below = a < zero;
-      const V kept = Select(token.loss < limit, one, Select(token.loss > limit, zero, half));
+      const V kept = Select(token.loss < limit, one,
+                            Select(token.loss > limit, zero, half));
       token.gradient = Select(below, token.gradient * kept, token.gradient);
       token.loss = Select(below & (token.loss > limit), limit, token.loss);
     }
     return token;
   }
 
-  static LOSSD_FN Token Surrogate(const Row<V>& row, V ratio, V clamped, V a, V log_prob) {
+  static LOSSD_FN Token Surrogate(const Row<V>& row, V ratio, V clamped, V a,
+                                  V log_prob) {
     const double objective = row.parameters[kObjective];
     if (objective == kCispo) {
       const V factor = -clamped * a;
@@ -163,8 +167,10 @@ struct Math : RowLoss {
     double tokens;
     const double sequence = SequenceLogRatio(row, &tokens);
     const double length = tokens > 1.0 ? tokens : 1.0;
-    const bool mean_of_means = row.parameters[kAggregation] == kSequenceMeanTokenMean;
-    const double scale = row.mean && mean_of_means ? row.scale / length : row.scale;
+    const bool mean_of_means =
+        row.parameters[kAggregation] == kSequenceMeanTokenMean;
+    const double scale =
+        row.mean && mean_of_means ? row.scale / length : row.scale;
     V lost = zero;
     for (int64_t i = 0; i < row.length; i += V::kLanes) {
       const int64_t n = row.length - i;
@@ -182,7 +188,8 @@ struct Math : RowLoss {
         const V weight = V::Set(row.parameters[kKlWeight]);
         token.loss = token.loss + MulOrZero(weight, kl.loss);
         token.gradient = token.gradient + MulOrZero(weight, kl.gradient);
-        sums.kl_ref = sums.kl_ref + Select(counts, (Exp(d) - d) - V::Set(1.0), zero);
+        sums.kl_ref =
+            sums.kl_ref + Select(counts, (Exp(d) - d) - V::Set(1.0), zero);
       }
       token.loss = Select(counts, token.loss, zero);
       sums.loss = sums.loss + token.loss;
@@ -191,7 +198,8 @@ struct Math : RowLoss {
       V factor = V::Set(scale);
       if (row.scales) factor = factor * LoadUpTo<V>(row.scales + i, n);
       const V value = Select(counts, token.gradient * factor, zero);
-      const auto underflow = counts & (value == zero) & Not(token.gradient == zero) & Not(factor == zero);
+      const auto underflow = counts & (value == zero) &
+                             Not(token.gradient == zero) & Not(factor == zero);
       lost = lost + Select(underflow, V::Set(1.0), zero);
       StoreUpTo(Canonical(value), row.gradient[kLogProbs] + i, n);
     }

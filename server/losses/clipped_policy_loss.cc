@@ -123,25 +123,30 @@ std::vector<ParameterSchema> Parameters() {
 const LossSchema& Schema() {
   static const LossSchema schema = {
       .name = "clipped_policy_loss",
-      .summary = "The clipped surrogate of PPO, GRPO, DAPO, GSPO and CISPO over "
-                 "the tokens of sequences.",
-      .formula = "max(-advantages * ratio, -advantages * clamp(ratio, "
-                 "1 - clip_low, 1 + clip_high)) + kl_weight * kl, ratio = "
-                 "exp(log_probs - old_log_probs)",
-      .denominator = "TOKEN_MEAN: the sum of mask; SEQUENCE_MEAN_*: B; "
-                     "TOKEN_SUM_CONSTANT: B * max_length",
-      .source = "Schulman et al. 2017 (PPO); Shao et al. 2024 (GRPO); Yu et al. "
-                "2025 (DAPO); Zheng et al. 2025 (GSPO); MiniMax 2025 (CISPO)",
+      .summary =
+          "The clipped surrogate of PPO, GRPO, DAPO, GSPO and CISPO over "
+          "the tokens of sequences.",
+      .formula =
+          "max(-advantages * ratio, -advantages * clamp(ratio, "
+          "1 - clip_low, 1 + clip_high)) + kl_weight * kl, ratio = "
+          "exp(log_probs - old_log_probs)",
+      .denominator =
+          "TOKEN_MEAN: the sum of mask; SEQUENCE_MEAN_*: B; "
+          "TOKEN_SUM_CONSTANT: B * max_length",
+      .source =
+          "Schulman et al. 2017 (PPO); Shao et al. 2024 (GRPO); Yu et al. "
+          "2025 (DAPO); Zheng et al. 2025 (GSPO); MiniMax 2025 (CISPO)",
       .cost_rule = "150 operations a token",
       .differences = {"PyTorch has no such loss."},
       .tensors = Tensors(),
       .parameters = Parameters(),
-      .metrics =
-          {{"clip_fraction_high", "Tokens clipped above."},
-           {"clip_fraction_low", "Tokens clipped below."},
-           {"ratio", "The importance ratio."},
-           {"kl_old", "The divergence from the policy that sampled, by K3."},
-           {"kl_ref", "The divergence from the reference policy, by K3."}},
+      .metrics = {{"clip_fraction_high", "Tokens clipped above."},
+                  {"clip_fraction_low", "Tokens clipped below."},
+                  {"ratio", "The importance ratio."},
+                  {"kl_old",
+                   "The divergence from the policy that sampled, by K3."},
+                  {"kl_ref",
+                   "The divergence from the reference policy, by K3."}},
   };
   return schema;
 }
@@ -151,10 +156,10 @@ void CheckParameters(const Arguments& arguments, Violations* violations) {
     return arguments.parameter(Schema(), slot).value_or(0);
   };
   if (value(kKlWeight) > 0 && !arguments.has(kRefLogProbs)) {
-    violations->Add(Reason::kTensorMissing, "ref_log_probs",
-                    absl::StrCat("ref_log_probs is missing: kl_weight = ",
-                                 Violations::NumberName(value(kKlWeight)),
-                                 " needs it."));
+    violations->Add(
+        Reason::kTensorMissing, "ref_log_probs",
+        absl::StrCat("ref_log_probs is missing: kl_weight = ",
+                     Violations::NumberName(value(kKlWeight)), " needs it."));
   }
   const bool constant = value(kAggregation) == kTokenSumConstant;
   const bool has_length = arguments.parameters[kMaxLength].has_value();
@@ -168,7 +173,8 @@ void CheckParameters(const Arguments& arguments, Violations* violations) {
                     "max_length goes with aggregation TOKEN_SUM_CONSTANT only: "
                     "leave it unset.");
   }
-  if (arguments.parameters[kDualClip].has_value() && value(kObjective) != kClipped) {
+  if (arguments.parameters[kDualClip].has_value() &&
+      value(kObjective) != kClipped) {
     violations->Add(Reason::kParameterOutOfRange, "dual_clip",
                     "dual_clip goes with objective CLIPPED only: leave it "
                     "unset.");
@@ -235,9 +241,8 @@ Geometry Plan(const Arguments& arguments, Violations* violations) {
   geometry.absent_metrics = arguments.has(kRefLogProbs) ? 0 : 1;
   const double batch = static_cast<double>(shape[0]);
   const double aggregation = geometry.parameters[kAggregation];
-  geometry.mean_denominator = aggregation == kTokenMean
-                                  ? static_cast<double>(tokens)
-                                  : batch;
+  geometry.mean_denominator =
+      aggregation == kTokenMean ? static_cast<double>(tokens) : batch;
   if (aggregation == kTokenSumConstant) {
     geometry.mean_denominator = batch * geometry.parameters[kMaxLength];
   }

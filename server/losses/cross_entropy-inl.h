@@ -8,13 +8,13 @@
 //   1 - p_c  = (d if c = a else 1 + d - exp(x_c - m)) / (1 + d)
 //
 // so that neither the loss nor the target's gradient cancels however confident
-// the row. d is exact in its first term and gathered block by block in one pass,
-// in lanes of V, and across blocks in double.
+// the row. d is exact in its first term and gathered block by block in one
+// pass, in lanes of V, and across blocks in double.
 //
 // Class indices without smoothing: w_y * -log p_y, in lanes of the dtype.
-// Otherwise the target is a mass a_c = w_c * q'_c on each class, and the loss is
-// sum of a_c * -log p_c, in double lanes; a class of no mass adds nothing even
-// where its logit is -infinity.
+// Otherwise the target is a mass a_c = w_c * q'_c on each class, and the loss
+// is sum of a_c * -log p_c, in double lanes; a class of no mass adds nothing
+// even where its logit is -infinity.
 //
 // A row that holds NaN or +infinity, or only -infinity, gives NaN. An ignored
 // row gives exact zeros, whatever it holds. Source: ATen/native/LossNLL.cpp of
@@ -69,7 +69,8 @@ inline Softmax ReduceBlock(const typename V::Lane* x, int64_t n) {
   block.max = V::Set(bottom ? 0.0 : block_max);
   block.sum = block.ties = V::Set(0.0);
   const auto all = V::FirstN(V::kLanes);
-  for (i = 0; i + V::kLanes <= n; i += V::kLanes) block.Add(V::Load(x + i), all);
+  for (i = 0; i + V::kLanes <= n; i += V::kLanes)
+    block.Add(V::Load(x + i), all);
   if (i < n) block.Add(V::LoadFirst(x + i, n - i), V::FirstN(n - i));
 
   Softmax result;
@@ -118,11 +119,13 @@ struct Math : RowLoss {
     const Lane* x = row.operand[kInput];
     const Softmax softmax = Reduce<V>(x, row.length);
     const double log1p_d = ScalarLog1p(softmax.others);
-    if (row.operand[kTarget] == nullptr && row.parameters[kLabelSmoothing] == 0.0) {
+    if (row.operand[kTarget] == nullptr &&
+        row.parameters[kLabelSmoothing] == 0.0) {
       const double y = static_cast<double>(x[row.label]);
       const double w = WeightOf(row, row.label);
       result->loss = w * (log1p_d + (softmax.max - y));
-      if (row.gradient[kInput]) IndexGradient(row, softmax, w * row.scale, result);
+      if (row.gradient[kInput])
+        IndexGradient(row, softmax, w * row.scale, result);
     } else if constexpr (sizeof(Lane) == 8) {
       Dense(row, softmax, log1p_d, result);
     }
@@ -131,7 +134,8 @@ struct Math : RowLoss {
 
  private:
   static double WeightOf(const Row<V>& row, int64_t c) {
-    return row.operand[kWeight] ? static_cast<double>(row.operand[kWeight][c]) : 1.0;
+    return row.operand[kWeight] ? static_cast<double>(row.operand[kWeight][c])
+                                : 1.0;
   }
 
   static void IndexGradient(const Row<V>& row, const Softmax& softmax,
@@ -156,7 +160,9 @@ struct Math : RowLoss {
     double underflow = SumOfLanes(Widen(lost));
     const double others = Others(softmax, static_cast<double>(x[row.label]));
     const double exact = -(others * scale / (1.0 + softmax.others));
-    if (g[row.label] == 0 && static_cast<double>(x[row.label]) > -__builtin_inf() && scale != 0) underflow -= 1;
+    if (g[row.label] == 0 &&
+        static_cast<double>(x[row.label]) > -__builtin_inf() && scale != 0)
+      underflow -= 1;
     g[row.label] = CanonicalLane(static_cast<Lane>(exact));
     result->underflow += static_cast<int64_t>(underflow);
     result->underflow += g[row.label] == 0 && exact != 0;
@@ -173,9 +179,11 @@ struct Math : RowLoss {
     } else if (row.label >= i && row.label < i + V::kLanes) {
       const auto from = LaneIndexAtLeast<V>(row.label - i);
       const auto after = LaneIndexAtLeast<V>(row.label - i + 1);
-      mass = Select(from & Not(after), V::Set((1.0 - smoothing)) + spread, spread);
+      mass =
+          Select(from & Not(after), V::Set((1.0 - smoothing)) + spread, spread);
     }
-    if (row.operand[kWeight]) mass = mass * LoadUpTo<V>(row.operand[kWeight] + i, n);
+    if (row.operand[kWeight])
+      mass = mass * LoadUpTo<V>(row.operand[kWeight] + i, n);
     return mass;
   }
 
@@ -217,8 +225,8 @@ struct Math : RowLoss {
       const V q = Select(logit == max, beside_max, V::Set(1.0) - p);
       const V unscaled = p * (V::Set(total) - a) - q * a;
       const V value = unscaled * scale;
-      const auto underflow =
-          (value == zero) & Not(unscaled == zero) & Not(scale == zero) & LiveLanes<V>(n);
+      const auto underflow = (value == zero) & Not(unscaled == zero) &
+                             Not(scale == zero) & LiveLanes<V>(n);
       lost = lost + Select(underflow, V::Set(1.0), zero);
       StoreUpTo(Canonical(value), row.gradient[kInput] + i, n);
     }
@@ -230,8 +238,7 @@ struct Math : RowLoss {
                              double log1p_d, RowResult*) {
     const Lane* x = row.operand[kInput];
     const V max = V::Set(softmax.max);
-    const V scale =
-        V::Set(row.scale * (1.0 - row.parameters[kLabelSmoothing]));
+    const V scale = V::Set(row.scale * (1.0 - row.parameters[kLabelSmoothing]));
     for (int64_t i = 0; i < row.length; i += V::kLanes) {
       const int64_t n = row.length - i;
       V value = (max - LoadUpTo<V>(x + i, n)) + V::Set(log1p_d);

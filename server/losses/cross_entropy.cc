@@ -14,14 +14,17 @@ const LossSchema& Schema() {
   static const LossSchema schema = {
       .name = "cross_entropy",
       .summary = "The cross-entropy of the softmax of logits.",
-      .formula = "-sum over c of weight[c] * q[c] * log(softmax(input)[c]), with "
-                 "q = (1 - label_smoothing) * target + label_smoothing / C",
-      .denominator = "class indices: the sum of weight[target] over the samples "
-                     "that are not ignored; probabilities: the number of samples",
+      .formula =
+          "-sum over c of weight[c] * q[c] * log(softmax(input)[c]), with "
+          "q = (1 - label_smoothing) * target + label_smoothing / C",
+      .denominator =
+          "class indices: the sum of weight[target] over the samples "
+          "that are not ignored; probabilities: the number of samples",
       .source = "torch.nn.functional.cross_entropy of PyTorch 2.15.0",
       .cost_rule = "50 operations an element",
       .differences =
-          {"A confidently right sample gives its true loss and gradient, not 0.",
+          {"A confidently right sample gives its true loss and gradient, not "
+           "0.",
            "An ignored sample has zero gradient even if it holds NaN or "
            "infinity.",
            "A class of no mass adds nothing even where its logit is -infinity.",
@@ -44,10 +47,12 @@ const LossSchema& Schema() {
                .dtypes = DtypeRule::kClassIndexOrAsLeading,
                .required = true,
                .differentiable = true,
-               .shape_rule = "class indices: input's without the class "
-                             "dimension; probabilities: input's, and only these "
-                             "are differentiable",
-               .description = "Class indices in [0, C), or class probabilities."},
+               .shape_rule =
+                   "class indices: input's without the class "
+                   "dimension; probabilities: input's, and only these "
+                   "are differentiable",
+               .description =
+                   "Class indices in [0, C), or class probabilities."},
               {.name = "weight",
                .role = TensorRole::kWeight,
                .dtypes = DtypeRule::kSameAsLeading,
@@ -92,9 +97,10 @@ void CheckShapes(const Arguments& arguments, Violations* violations) {
   if (ignored >= 0) {
     violations->Add(
         Reason::kParameterOutOfRange, "ignore_index",
-        absl::StrCat("ignore_index = ", Violations::NumberName(ignored),
-                     " does not go with class probabilities: leave it unset, or "
-                     "send class indices as int64."));
+        absl::StrCat(
+            "ignore_index = ", Violations::NumberName(ignored),
+            " does not go with class probabilities: leave it unset, or "
+            "send class indices as int64."));
   }
 }
 

@@ -28,11 +28,11 @@ inline constexpr int kNumericsVersion = 1;
 // What a loss means for tensors of given shapes and targets, before any
 // floating value has been looked at.
 struct Geometry {
-  Shape loss_shape;            // of the elementwise losses
-  Shape class_shape;           // of predicted_classes
-  int64_t element_count = 0;   // of the elementwise losses
-  int64_t ignored_count = 0;   // of those, ignored or masked
-  double mean_denominator = 0; // of the loss's default mean
+  Shape loss_shape;             // of the elementwise losses
+  Shape class_shape;            // of predicted_classes
+  int64_t element_count = 0;    // of the elementwise losses
+  int64_t ignored_count = 0;    // of those, ignored or masked
+  double mean_denominator = 0;  // of the loss's default mean
 
   // An elementwise loss looks at one element of each tensor at a time. A row
   // loss looks at `rows` rows of `row_length` elements, of which `inner`

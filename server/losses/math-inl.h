@@ -11,13 +11,14 @@
 //
 //   V::Lane, V::kLanes, V::Mask, V::Wide    element type, width, mask, and the
 //                                           type of as many double lanes
-//   V::Set(double), V::Load(p), V::LoadFirst(p, n), v.Store(p), v.StoreFirst(p, n)
+//   V::Set(double), V::Load(p), V::LoadFirst(p, n), v.Store(p), v.StoreFirst(p,
+//   n)
 //   + - * / and unary -; Fma(a, b, c) = a * b + c, rounded once; Abs, Sqrt
 //   < <= > >= == giving a mask, & | and Not on masks; Select(mask, a, b)
 //   Max(a, b) = a > b ? a : b, Min(a, b) = a < b ? a : b (b where one is NaN)
 //   Pow2(k) = 2^k for integral k in the range of normal numbers
-//   Split(x, &m, &k): positive normal x = m * 2^k with m in [sqrt(1/2), sqrt(2))
-//   Widen(v): V::Wide
+//   Split(x, &m, &k): positive normal x = m * 2^k with m in [sqrt(1/2),
+//   sqrt(2)) Widen(v): V::Wide
 //
 // LoadFirst loads n < V::kLanes elements and repeats the first in the rest.
 

@@ -14,7 +14,8 @@ struct Math : ElementwiseLoss {
   static constexpr bool kFloatLanes = true;
   static constexpr bool kHasProbabilities = false;
 
-  static LOSSD_FN void Evaluate(const V* operand, const double*, Element<V>* out) {
+  static LOSSD_FN void Evaluate(const V* operand, const double*,
+                                Element<V>* out) {
     const V difference = operand[kInput] - operand[kTarget];
     const V weighted = operand[kWeight] * difference;
     out->loss = weighted * difference;

@@ -17,8 +17,9 @@ struct Math : RowLoss {
   static void Evaluate(const Row<V>& row, RowResult* result) {
     using Lane = typename V::Lane;
     const Lane* x = row.operand[kInput];
-    const double w =
-        row.operand[kWeight] ? static_cast<double>(row.operand[kWeight][row.label]) : 1.0;
+    const double w = row.operand[kWeight]
+                         ? static_cast<double>(row.operand[kWeight][row.label])
+                         : 1.0;
     result->loss = -(w * static_cast<double>(x[row.label]));
     if (Lane* g = row.gradient[kInput]) {
       FillZero<V>(g, row.length);

@@ -14,8 +14,9 @@ const LossSchema& Schema() {
       .name = "nll_loss",
       .summary = "The negative log-likelihood of class indices.",
       .formula = "-weight[target] * input[target]",
-      .denominator = "the sum of weight[target] over the samples that are not "
-                     "ignored",
+      .denominator =
+          "the sum of weight[target] over the samples that are not "
+          "ignored",
       .source = "torch.nn.functional.nll_loss of PyTorch 2.15.0",
       .cost_rule = "2 operations an element",
       .differences = {"int32 class indices are accepted too."},

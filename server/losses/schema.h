@@ -59,7 +59,12 @@ struct TensorSchema {
 };
 
 // The numbers are those of lossd.v1.ParameterDescriptor.Type.
-enum class ParameterType : uint8_t { kDouble = 1, kInt64 = 2, kBool = 3, kEnum = 4 };
+enum class ParameterType : uint8_t {
+  kDouble = 1,
+  kInt64 = 2,
+  kBool = 3,
+  kEnum = 4
+};
 
 struct ParameterSchema {
   absl::string_view name;

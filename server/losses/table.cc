@@ -7,9 +7,9 @@
 
 namespace lossd {
 
-#define LOSSD_LOSS(name)                \
-  namespace name {                      \
-  const LossDefinition& Definition();   \
+#define LOSSD_LOSS(name)              \
+  namespace name {                    \
+  const LossDefinition& Definition(); \
   }
 #include "loss_rows.inc"
 #undef LOSSD_LOSS

@@ -7,8 +7,9 @@
 // Gradient of a norm, as PyTorch has it: degree 2: u / |u|, 0 where |u| is 0;
 // degree 1: sign(u); infinity: sign(u) shared evenly by the largest elements;
 // otherwise sign(u) * (|u| / norm)^(p - 1). At the hinge (exactly 0) there is
-// none; an infinite distance gives NaN even beyond it. Where the two distances of swap are equal, each takes half. Source:
-// ATen/native/Loss.cpp, Distance.cpp and FunctionsManual.cpp of PyTorch 2.15.0.
+// none; an infinite distance gives NaN even beyond it. Where the two distances
+// of swap are equal, each takes half. Source: ATen/native/Loss.cpp,
+// Distance.cpp and FunctionsManual.cpp of PyTorch 2.15.0.
 
 namespace triplet_margin_loss {
 
@@ -35,7 +36,8 @@ struct Math : RowLoss {
     double largest_count = 0.0;
   };
 
-  static LOSSD_FN V Difference(const Row<V>& row, const Distance& d, int64_t i) {
+  static LOSSD_FN V Difference(const Row<V>& row, const Distance& d,
+                               int64_t i) {
     const int64_t n = row.length - i;
     const V u = (LoadUpTo<V>(d.x + i, n) - LoadUpTo<V>(d.y + i, n)) +
                 V::Set(row.parameters[kEps]);
@@ -80,8 +82,8 @@ struct Math : RowLoss {
   }
 
   // scale * the gradient of d's norm with respect to its first argument.
-  static LOSSD_FN V NormGradient(const Row<V>& row, const Distance& d, int64_t i,
-                                 double scale) {
+  static LOSSD_FN V NormGradient(const Row<V>& row, const Distance& d,
+                                 int64_t i, double scale) {
     const V zero = V::Set(0.0);
     const V u = Difference(row, d, i);
     const double p = row.parameters[kP];
@@ -90,8 +92,8 @@ struct Math : RowLoss {
     if (p == 1.0) return sign;
     if (p == 2.0) return d.norm == 0.0 ? zero : u / V::Set(d.norm) * s;
     if (p == __builtin_inf()) {
-      return Select(Abs(u) == V::Set(d.largest),
-                    sign / V::Set(d.largest_count), zero);
+      return Select(Abs(u) == V::Set(d.largest), sign / V::Set(d.largest_count),
+                    zero);
     }
     if (d.norm == 0.0) return zero;
     return Power(Abs(u) / V::Set(d.norm), V::Set(p - 1.0)) * sign;

@@ -24,10 +24,12 @@ TensorSchema Tensor(absl::string_view name, bool leads,
 const LossSchema& Schema() {
   static const LossSchema schema = {
       .name = "triplet_margin_loss",
-      .summary = "How much nearer an anchor should be to a positive than to a "
-                 "negative sample.",
-      .formula = "max(0, margin + d(anchor, positive) - d(anchor, negative)), "
-                 "d(x, y) = norm of degree p of x - y + eps",
+      .summary =
+          "How much nearer an anchor should be to a positive than to a "
+          "negative sample.",
+      .formula =
+          "max(0, margin + d(anchor, positive) - d(anchor, negative)), "
+          "d(x, y) = norm of degree p of x - y + eps",
       .denominator = "the number of samples",
       .source = "torch.nn.functional.triplet_margin_loss of PyTorch 2.15.0",
       .cost_rule = "100 operations an element of anchor",
@@ -35,33 +37,33 @@ const LossSchema& Schema() {
       .tensors = {Tensor("anchor", true, "The samples."),
                   Tensor("positive", false, "Samples of the anchor's class."),
                   Tensor("negative", false, "Samples of other classes.")},
-      .parameters =
-          {{.name = "margin",
-            .type = ParameterType::kDouble,
-            .default_value = 1,
-            .range = "greater than 0",
-            .description = "How much nearer the positive should be.",
-            .minimum = 0,
-            .minimum_open = true},
-           {.name = "p",
-            .type = ParameterType::kDouble,
-            .default_value = 2,
-            .range = "greater than 0, or infinity",
-            .description = "The degree of the norm.",
-            .minimum = 0,
-            .minimum_open = true,
-            .infinity_allowed = true},
-           {.name = "eps",
-            .type = ParameterType::kDouble,
-            .default_value = 1e-6,
-            .range = "finite",
-            .description = "Added to every difference."},
-           {.name = "swap",
-            .type = ParameterType::kBool,
-            .default_value = 0,
-            .range = "false or true",
-            .description = "Use the smaller of d(anchor, negative) and "
-                           "d(positive, negative)."}},
+      .parameters = {{.name = "margin",
+                      .type = ParameterType::kDouble,
+                      .default_value = 1,
+                      .range = "greater than 0",
+                      .description = "How much nearer the positive should be.",
+                      .minimum = 0,
+                      .minimum_open = true},
+                     {.name = "p",
+                      .type = ParameterType::kDouble,
+                      .default_value = 2,
+                      .range = "greater than 0, or infinity",
+                      .description = "The degree of the norm.",
+                      .minimum = 0,
+                      .minimum_open = true,
+                      .infinity_allowed = true},
+                     {.name = "eps",
+                      .type = ParameterType::kDouble,
+                      .default_value = 1e-6,
+                      .range = "finite",
+                      .description = "Added to every difference."},
+                     {.name = "swap",
+                      .type = ParameterType::kBool,
+                      .default_value = 0,
+                      .range = "false or true",
+                      .description =
+                          "Use the smaller of d(anchor, negative) and "
+                          "d(positive, negative)."}},
   };
   return schema;
 }

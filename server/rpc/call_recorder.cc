@@ -17,8 +17,8 @@ ServerMetricsLabels MakeLabels(const WireBinding& binding,
   for (const BoundLoss& loss : binding.losses()) {
     labels.losses.emplace_back(loss.schema().name);
   }
-  for (absl::string_view name : kMethodNames) {
-    labels.methods.emplace_back(name);
+  for (size_t i = 0; i < std::size(kMethodPaths); ++i) {
+    labels.methods.emplace_back(MethodName(static_cast<Method>(i)));
   }
   for (const auto& backend : engine.backends()) {
     labels.devices.push_back(backend->device());
@@ -69,15 +69,19 @@ int CallRecorder::LossIndex(absl::string_view loss) const {
              : ServerMetrics::kNoLoss;
 }
 
-void CallRecorder::OnEnd(Method method, absl::string_view loss,
-                         absl::StatusCode code) {
+void CallRecorder::OnArrival() {
+  metrics_.in_flight().Add(1);
+  in_flight_.fetch_add(1);
+}
+
+void CallRecorder::OnGone() {
   metrics_.in_flight().Add(-1);
-  metrics_.OnRequest(LossIndex(loss), static_cast<int>(method), code);
-  ended_.fetch_add(1, std::memory_order_relaxed);
+  in_flight_.fetch_sub(1);
 }
 
 void CallRecorder::OnAnswer(Method method, absl::string_view loss) {
-  OnEnd(method, loss, absl::StatusCode::kOk);
+  metrics_.OnRequest(LossIndex(loss), static_cast<int>(method),
+                     absl::StatusCode::kOk);
 }
 
 void CallRecorder::OnFailure(Method method, absl::string_view loss,
@@ -86,7 +90,7 @@ void CallRecorder::OnFailure(Method method, absl::string_view loss,
                              absl::string_view field,
                              absl::string_view request_id) {
   const auto code = static_cast<absl::StatusCode>(status.error_code());
-  OnEnd(method, loss, code);
+  metrics_.OnRequest(LossIndex(loss), static_cast<int>(method), code);
   metrics_.OnRejection(static_cast<int>(reason));
   const LogLevel level = code == absl::StatusCode::kInternal
                              ? LogLevel::kError

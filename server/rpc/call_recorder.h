@@ -31,10 +31,12 @@ class CallRecorder final : public BatchObserver {
   CallRecorder(const WireBinding& binding, const Engine& engine,
                absl::string_view version, MetricFactory& factory, Log& log);
 
-  void OnArrival() {
-    metrics_.in_flight().Add(1);
-    arrived_.fetch_add(1, std::memory_order_relaxed);
-  }
+  // The headers of a call have arrived; gRPC is done with a call.
+  void OnArrival();
+  void OnGone();
+  // How many calls have arrived that gRPC is not done with.
+  int64_t in_flight() const { return in_flight_.load(); }
+
   // The call ends with OK.
   void OnAnswer(Method method, absl::string_view loss);
   // The call ends with an error, for `reason`, which is about `field`.
@@ -46,10 +48,6 @@ class CallRecorder final : public BatchObserver {
   // losses by their operations.
   void OnComputed(absl::Span<const Task* const> tasks,
                   absl::Duration computing);
-
-  // How many calls have arrived, and how many of them have ended.
-  int64_t arrived() const { return arrived_.load(std::memory_order_relaxed); }
-  int64_t ended() const { return ended_.load(std::memory_order_relaxed); }
 
   // A name for a call whose caller gave none.
   std::string MakeRequestId();
@@ -64,7 +62,6 @@ class CallRecorder final : public BatchObserver {
 
  private:
   int LossIndex(absl::string_view loss) const;
-  void OnEnd(Method method, absl::string_view loss, absl::StatusCode code);
 
   std::vector<absl::string_view> losses_;
   std::vector<std::string> devices_;
@@ -72,8 +69,7 @@ class CallRecorder final : public BatchObserver {
   Log& log_;
   const std::string id_prefix_;
   std::atomic<uint64_t> last_id_ = 0;
-  std::atomic<int64_t> arrived_ = 0;
-  std::atomic<int64_t> ended_ = 0;
+  std::atomic<int64_t> in_flight_ = 0;
 };
 
 }  // namespace lossd

@@ -27,11 +27,19 @@ enum class Method {
   kGetServerInfo
 };
 
-inline constexpr absl::string_view kMethodNames[] = {
-    "ComputeLoss", "ComputeGradient", "ListLosses", "GetServerInfo"};
+inline constexpr const char* kMethodPaths[] = {
+    "/lossd.v1.LossService/ComputeLoss",
+    "/lossd.v1.LossService/ComputeGradient", "/lossd.v1.LossService/ListLosses",
+    "/lossd.v1.LossService/GetServerInfo"};
 
+constexpr const char* MethodPath(Method method) {
+  return kMethodPaths[static_cast<int>(method)];
+}
+
+// Such as "ComputeLoss".
 constexpr absl::string_view MethodName(Method method) {
-  return kMethodNames[static_cast<int>(method)];
+  constexpr absl::string_view kPrefix = "/lossd.v1.LossService/";
+  return absl::string_view(MethodPath(method)).substr(kPrefix.size());
 }
 
 // One call that computes, with all that its answer is made from. gRPC's reactor

@@ -111,8 +111,10 @@ class LossService::ComputeReactor final : public UnaryReactor {
   ComputeReactor(LossService* service, Method method,
                  grpc::CallbackServerContext* context)
       : service_(*service),
-        call_(std::make_shared<ComputeCall>(method, context, this)) {
-    service_.recorder_.OnArrival();
+        call_(std::make_shared<ComputeCall>(method, context, this)),
+        admitted_(service_.Admit(method, *context, this)) {}
+  ~ComputeReactor() override {
+    if (admitted_) service_.recorder_.OnGone();
   }
   void OnCancel() override {
     call_->cancelled.store(true, std::memory_order_relaxed);
@@ -120,11 +122,12 @@ class LossService::ComputeReactor final : public UnaryReactor {
 
  private:
   void OnRequest(bool received, grpc::ByteBuffer request) override {
-    service_.Begin(call_, received, std::move(request));
+    if (admitted_) service_.Begin(call_, received, std::move(request));
   }
 
   LossService& service_;
   const std::shared_ptr<ComputeCall> call_;
+  const bool admitted_;
 };
 
 // A call whose answer is always the same.
@@ -136,12 +139,15 @@ class LossService::TellReactor final : public UnaryReactor {
       : service_(*service),
         method_(method),
         context_(*context),
-        answer_(*answer) {
-    service_.recorder_.OnArrival();
+        answer_(*answer),
+        admitted_(service_.Admit(method, *context, this)) {}
+  ~TellReactor() override {
+    if (admitted_) service_.recorder_.OnGone();
   }
 
  private:
   void OnRequest(bool received, grpc::ByteBuffer request) override {
+    if (!admitted_) return;
     CallRecorder& recorder = service_.recorder_;
     // The requests of these calls have no fields.
     v1::ListLossesRequest ignored;
@@ -163,6 +169,7 @@ class LossService::TellReactor final : public UnaryReactor {
   const Method method_;
   const grpc::CallbackServerContext& context_;
   const google::protobuf::Message& answer_;
+  const bool admitted_;
 };
 
 absl::StatusOr<std::unique_ptr<LossService>> LossService::Create(
@@ -215,10 +222,9 @@ void LossService::AddUnaryMethod(
     Method method,
     std::function<UnaryReactor*(grpc::CallbackServerContext*)> make) {
   using grpc::internal::RpcServiceMethod;
-  const std::string path = absl::StrCat("/", kName, "/", MethodName(method));
-  // gRPC keeps a copy of the path and owns the handler.
+  // gRPC owns the handler, and borrows the path.
   auto* registered = new RpcServiceMethod(
-      path.c_str(), grpc::internal::RpcMethod::BIDI_STREAMING,
+      MethodPath(method), grpc::internal::RpcMethod::BIDI_STREAMING,
       new grpc::internal::CallbackBidiHandler<grpc::ByteBuffer,
                                               grpc::ByteBuffer>(
           std::move(make)));
@@ -236,6 +242,23 @@ absl::Time LossService::DeadlineOf(
 
 ErrorContext LossService::ContextOf(const ComputeCall& call) const {
   return {call.loss_name(), identity_.version};
+}
+
+bool LossService::Admit(Method method,
+                        const grpc::CallbackServerContext& context,
+                        UnaryReactor* reactor) {
+  // Counted first: whoever refuses calls and then sees none in flight knows
+  // that there will be none.
+  recorder_.OnArrival();
+  if (!refusing_.load()) return true;
+  const grpc::Status status =
+      ReasonStatus(grpc::StatusCode::UNAVAILABLE, Reason::kDraining,
+                   "the server is shutting down: another replica can answer.",
+                   absl::ZeroDuration(), {"", identity_.version});
+  recorder_.OnFailure(method, "", context, status, Reason::kDraining, "", "");
+  recorder_.OnGone();
+  reactor->Fail(status);
+  return false;
 }
 
 template <typename Request>

@@ -3,6 +3,7 @@
 #ifndef LOSSD_SERVER_RPC_LOSS_SERVICE_H_
 #define LOSSD_SERVER_RPC_LOSS_SERVICE_H_
 
+#include <atomic>
 #include <functional>
 #include <memory>
 
@@ -39,9 +40,12 @@ class LossService final : public grpc::Service {
   // Returns when all work that was accepted has been answered.
   void Drain() { batcher_->Drain(); }
 
-  // How many calls have arrived, and how many of them have ended.
-  int64_t arrived() const { return recorder_.arrived(); }
-  int64_t ended() const { return recorder_.ended(); }
+  // From now on calls that arrive get UNAVAILABLE.
+  void RefuseCalls() { refusing_.store(true); }
+
+  // How many calls have arrived and were not refused, from their headers on,
+  // that gRPC is not done with.
+  int64_t in_flight() const { return recorder_.in_flight(); }
 
  private:
   class Item;
@@ -55,6 +59,9 @@ class LossService final : public grpc::Service {
       Method method,
       std::function<UnaryReactor*(grpc::CallbackServerContext*)> make);
 
+  // Counts a call, unless calls are refused: then fails it and returns false.
+  bool Admit(Method method, const grpc::CallbackServerContext& context,
+             UnaryReactor* reactor);
   // Checks the request and gives it to the batcher, or fails the call.
   void Begin(const std::shared_ptr<ComputeCall>& call, bool received,
              grpc::ByteBuffer bytes);
@@ -84,6 +91,7 @@ class LossService final : public grpc::Service {
   const RequestReader reader_;
   const ServerIdentity identity_;
   CallRecorder recorder_;
+  std::atomic<bool> refusing_ = false;
   const v1::ListLossesResponse losses_;
   const v1::GetServerInfoResponse info_;
   // Last: its threads use the others.

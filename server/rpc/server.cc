@@ -2,14 +2,14 @@
 
 #include "server/rpc/server.h"
 
+#include <algorithm>
 #include <atomic>
-#include <thread>
 #include <utility>
 
+#include "absl/functional/function_ref.h"
 #include "absl/strings/str_cat.h"
-#include "absl/synchronization/notification.h"
 #include "absl/time/clock.h"
-#include "grpc/grpc.h"
+#include "grpc/support/log.h"
 #include "grpcpp/ext/proto_server_reflection_plugin.h"
 #include "grpcpp/health_check_service_interface.h"
 #include "grpcpp/resource_quota.h"
@@ -18,6 +18,7 @@
 #include "grpcpp/server_builder.h"
 #include "server/base/status_macros.h"
 #include "server/rpc/listen_address.h"
+#include "server/rpc/local_sockets.h"
 #include "server/rpc/loss_service.h"
 #include "server/telemetry/admin_server.h"
 
@@ -30,6 +31,8 @@ constexpr int kMaxStreamsPerConnection = 1024;
 constexpr int kKeepaliveMs = 5 * 60 * 1000;
 constexpr int kKeepaliveTimeoutMs = 20 * 1000;
 constexpr int kMinPingIntervalMs = 10 * 1000;
+// In which gRPC notices that connections have ended.
+constexpr absl::Duration kDisconnectTime = absl::Milliseconds(50);
 
 void SetOptions(const Settings& settings, grpc::ServerBuilder* builder) {
   const int bytes = static_cast<int>(settings.limits.max_message_bytes);
@@ -66,6 +69,7 @@ struct Server::Impl {
   void Shutdown(absl::Duration timeout);
   void ShutDownGrpc(absl::Time deadline);
 
+  int port = 0;  // of gRPC
   std::atomic<bool> ready = true;
   bool shut_down = false;
   std::unique_ptr<LossService> service;
@@ -102,7 +106,6 @@ absl::StatusOr<HostPort> Server::Impl::StartGrpc(const Settings& settings) {
   grpc::reflection::InitProtoReflectionServerBuilderPlugin();
   grpc::ServerBuilder builder;
   SetOptions(settings, &builder);
-  int port = 0;
   builder.AddListeningPort(settings.listen.ToString(),
                            grpc::InsecureServerCredentials(), &port);
   builder.RegisterService(service.get());
@@ -111,8 +114,8 @@ absl::StatusOr<HostPort> Server::Impl::StartGrpc(const Settings& settings) {
     return absl::FailedPreconditionError(
         absl::StrCat("cannot listen on ", settings.listen.ToString()));
   }
-  grpc_server->GetHealthCheckService()->SetServingStatus(
-      LossService::kName, true);
+  grpc_server->GetHealthCheckService()->SetServingStatus(LossService::kName,
+                                                         true);
   return HostPort{settings.listen.host, port};
 }
 
@@ -145,24 +148,24 @@ void Server::Impl::Shutdown(absl::Duration timeout) {
   if (admin != nullptr) admin->Stop();
 }
 
+// gRPC's own shutdown begins with a state in which calls that arrive are
+// CANCELLED. So nothing can arrive any more when it begins.
 void Server::Impl::ShutDownGrpc(absl::Time deadline) {
-  absl::Notification done;
-  std::thread shutdown([&] {
-    grpc_server->Shutdown(absl::ToChronoTime(deadline));
-    done.Notify();
-  });
-  absl::Time quiet_since = absl::Now();
-  int64_t arrived = service->arrived();
-  while (!done.WaitForNotificationWithTimeout(absl::Milliseconds(20))) {
-    const absl::Time now = absl::Now();
-    const bool busy = service->ended() != service->arrived();
-    if (busy || arrived != service->arrived()) quiet_since = now;
-    arrived = service->arrived();
-    if (now - quiet_since > kQuietTime) {
-      grpc_server_cancel_all_calls(grpc_server->c_server());
+  service->RefuseCalls();
+  const auto wait_until = [deadline](absl::FunctionRef<bool()> done) {
+    while (!done() && absl::Now() < deadline) {
+      absl::SleepFor(absl::Milliseconds(5));
     }
-  }
-  shutdown.join();
+  };
+  wait_until([this] { return service->in_flight() == 0; });
+  // From here on gRPC reports as errors what is meant to happen.
+  gpr_set_log_function([](gpr_log_func_args*) {});
+  EndListening(port);
+  wait_until([this] { return UnacknowledgedBytes(port) == 0; });
+  EndConnections(port);
+  const absl::Time end = std::min(deadline, absl::Now() + kDisconnectTime);
+  wait_until([end] { return absl::Now() >= end; });
+  grpc_server->Shutdown(absl::ToChronoTime(deadline));
 }
 
 }  // namespace lossd

@@ -43,14 +43,11 @@ class Server {
 
   void StopBeingReady();
 
-  // Sends every connection a GOAWAY, so that calls that still arrive get
-  // UNAVAILABLE, and waits until those in flight are answered, at most
-  // `timeout`; what is left then is cancelled. Watches of the health, which
-  // would never end, are cancelled once nothing has been in flight for
-  // kQuietTime. Further calls do nothing.
+  // Answers calls that arrive from now on with UNAVAILABLE, waits until those
+  // in flight are answered and their answers have arrived, ends every
+  // connection, and returns. What is left after `timeout` is cancelled. Further
+  // calls do nothing.
   void Shutdown(absl::Duration timeout);
-
-  static constexpr absl::Duration kQuietTime = absl::Seconds(2);
 
  private:
   struct Impl;

@@ -107,7 +107,8 @@ TEST(BitsTest, EveryTargetGivesThoseOfThePortableKernels) {
   for (const KernelTable& table : CpuKernels()) {
     const Engine engine = MakeEngine(1, table.target);
     for (const GoldenCase& c : cases) {
-      EXPECT_EQ(RunAlone(engine, c.evaluation), RunAlone(portable, c.evaluation))
+      EXPECT_EQ(RunAlone(engine, c.evaluation),
+                RunAlone(portable, c.evaluation))
           << c.name << " on " << table.target;
     }
   }
@@ -171,7 +172,8 @@ TEST(BitsTest, TheDigestsAreTheCommittedOnes) {
   if (std::getenv("LOSSD_WRITE_DIGESTS") != nullptr) {
     std::ofstream out(path);
     out << "numerics_version " << kNumericsVersion << "\n";
-    for (const auto& [name, digest] : actual) out << name << " " << digest << "\n";
+    for (const auto& [name, digest] : actual)
+      out << name << " " << digest << "\n";
   }
   std::ifstream file(path);
   std::map<std::string, std::string> committed;

@@ -24,7 +24,7 @@ struct GoldenTensor {
 
 struct GoldenCase {
   std::string name;
-  std::string differs;  // why PyTorch's answer is not expected, or empty
+  std::string differs;    // why PyTorch's answer is not expected, or empty
   Evaluation evaluation;  // a gradient with every output of `expected`
   std::vector<std::unique_ptr<GoldenTensor>> memory;  // what the views point to
 

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Every golden vector of PyTorch 2.15.0, through the engine, on every kernel
-// table of this CPU and on the scalar reference, within assert_close's tolerance.
+// table of this CPU and on the scalar reference, within assert_close's
+// tolerance.
 
 #include <cmath>
 #include <memory>
@@ -99,15 +100,14 @@ std::vector<std::string> LossNames() {
   return names;
 }
 
-class GoldenTest : public testing::TestWithParam<
-                       std::tuple<std::string, std::string>> {};
+class GoldenTest
+    : public testing::TestWithParam<std::tuple<std::string, std::string>> {};
 
 TEST_P(GoldenTest, EveryCaseIsWithinPyTorchsTolerance) {
   const auto& [loss, target] = GetParam();
   std::vector<std::unique_ptr<Backend>> backends;
-  backends.push_back(target == "reference"
-                         ? MakeReferenceBackend()
-                         : MakeCpuBackend(2, target).value());
+  backends.push_back(target == "reference" ? MakeReferenceBackend()
+                                           : MakeCpuBackend(2, target).value());
   const Engine engine(EngineLimits(), std::move(backends), DeviceClass::kCpu);
   int passed = 0;
   const std::vector<GoldenCase> cases = LoadGoldenCases(loss);
@@ -133,14 +133,13 @@ TEST_P(GoldenTest, EveryCaseIsWithinPyTorchsTolerance) {
   RecordProperty("passed", passed);
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    Conformance, GoldenTest,
-    testing::Combine(testing::ValuesIn(LossNames()),
-                     testing::ValuesIn(Targets())),
-    [](const auto& info) {
-      return absl::StrCat(std::get<0>(info.param), "_on_",
-                          std::get<1>(info.param));
-    });
+INSTANTIATE_TEST_SUITE_P(Conformance, GoldenTest,
+                         testing::Combine(testing::ValuesIn(LossNames()),
+                                          testing::ValuesIn(Targets())),
+                         [](const auto& info) {
+                           return absl::StrCat(std::get<0>(info.param), "_on_",
+                                               std::get<1>(info.param));
+                         });
 
 }  // namespace
 }  // namespace lossd

@@ -14,8 +14,8 @@ namespace lossd {
 
 // Evaluations of a loss in every floating dtype and in sizes on and beside the
 // edges of lanes and leaves, with every tensor the loss has, every output, and
-// the gradient of every tensor that has one. The same on every machine: they are
-// made of integers and exact operations alone.
+// the gradient of every tensor that has one. The same on every machine: they
+// are made of integers and exact operations alone.
 std::vector<GoldenCase> RandomCases(const LossDefinition& loss);
 
 }  // namespace lossd

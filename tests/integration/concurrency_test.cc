@@ -68,13 +68,14 @@ std::vector<v1::ComputeGradientRequest> Requests() {
   return requests;
 }
 
-// The value of a metric such as "lossd_batch_requests_sum", over all its labels.
+// The value of a metric such as "lossd_batch_requests_sum", over all its
+// labels.
 double MetricValue(const std::string& metrics, const std::string& name) {
   std::istringstream lines(metrics);
   double sum = 0;
   for (std::string line; std::getline(lines, line);) {
-    const bool is_it = line.rfind(name + " ", 0) == 0 ||
-                       line.rfind(name + "{", 0) == 0;
+    const bool is_it =
+        line.rfind(name + " ", 0) == 0 || line.rfind(name + "{", 0) == 0;
     if (is_it) sum += std::strtod(line.c_str() + line.rfind(' '), nullptr);
   }
   return sum;

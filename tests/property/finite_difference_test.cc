@@ -54,9 +54,10 @@ class Differences {
     return sum;
   }
 
-  // The derivative with respect to the i-th element of a tensor, or nothing at a
-  // kink, an infinity or the edge of a domain.
-  std::optional<double> Slope(Evaluation evaluation, int slot, int64_t i) const {
+  // The derivative with respect to the i-th element of a tensor, or nothing at
+  // a kink, an infinity or the edge of a domain.
+  std::optional<double> Slope(Evaluation evaluation, int slot,
+                              int64_t i) const {
     TensorView& tensor = evaluation.arguments.tensors[slot];
     std::string bytes(reinterpret_cast<const char*>(tensor.data),
                       static_cast<size_t>(tensor.elements) * 8);
@@ -74,7 +75,8 @@ class Differences {
     const double slope = (right + left) / 2;
     if (!std::isfinite(slope) || !std::isfinite(wide)) return std::nullopt;
     // The three agree to second order where the loss is smooth.
-    const double noise = 1e-3 * (std::abs(slope) + 1e-3 + 1e-9 * std::abs(here) / h);
+    const double noise =
+        1e-3 * (std::abs(slope) + 1e-3 + 1e-9 * std::abs(here) / h);
     if (std::abs(right - left) > noise || std::abs(wide - slope) > noise) {
       return std::nullopt;
     }
@@ -110,8 +112,8 @@ void WidenTensors(GoldenCase* golden) {
   widen(&golden->evaluation.grad_output);
 }
 
-// Where binary_cross_entropy clamps a logarithm at -100, its gradients are, as in
-// PyTorch, not those of the clamped loss.
+// Where binary_cross_entropy clamps a logarithm at -100, its gradients are, as
+// in PyTorch, not those of the clamped loss.
 bool IsClamped(const Evaluation& evaluation, int64_t i) {
   if (evaluation.loss->schema.name != "binary_cross_entropy") return false;
   const double p = evaluation.arguments.tensor(0).ValueAt(i);
@@ -161,9 +163,9 @@ TEST(FiniteDifferenceTest, EveryGradientIsTheSlopeOfItsLoss) {
   const Differences differences;
   for (const LossDefinition* loss : AllLosses()) {
     Counts counts;
-    for (GoldenCase& golden :
-         LoadGoldenCases(std::string(loss->schema.name))) {
-      // Edge values overflow, underflow or lie on kinks: differences say nothing.
+    for (GoldenCase& golden : LoadGoldenCases(std::string(loss->schema.name))) {
+      // Edge values overflow, underflow or lie on kinks: differences say
+      // nothing.
       const bool edge = golden.name.find("/edge/") != std::string::npos;
       if (edge || !golden.error.empty() || HoldsConstant(golden.evaluation) ||
           golden.evaluation.arguments.tensor(0).elements > kMostElements) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// For each parameter and optional tensor of each loss, a case in which it changes
-// the answer.
+// For each parameter and optional tensor of each loss, a case in which it
+// changes the answer.
 
 #include <cstring>
 #include <memory>

@@ -20,11 +20,11 @@ namespace HWY_NAMESPACE {
 
 #if HWY_TARGET <= HWY_AVX2 || HWY_TARGET == HWY_NEON
 namespace {
-#include "server/kernels/single-inl.h"
 #include "server/kernels/cpu/pack-inl.h"
-#include "server/losses/math-inl.h"
-#include "server/kernels/lane_loops-inl.h"
 #include "server/kernels/kernel-inl.h"
+#include "server/kernels/lane_loops-inl.h"
+#include "server/kernels/single-inl.h"
+#include "server/losses/math-inl.h"
 }  // namespace
 
 absl::Span<const LossKernels> Kernels() {

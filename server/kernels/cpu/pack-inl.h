@@ -51,7 +51,8 @@ struct Pack {
   }
   static LOSSD_FN Pack Load(const T* from) {
     Pack p;
-    for (int i = 0; i < kRegisters; ++i) p.r[i] = hn::LoadU(D(), from + i * kWidth);
+    for (int i = 0; i < kRegisters; ++i)
+      p.r[i] = hn::LoadU(D(), from + i * kWidth);
     return p;
   }
   static LOSSD_FN Pack LoadFirst(const T* from, int64_t n) {
@@ -77,24 +78,24 @@ struct Pack {
   }
 };
 
-#define LOSSD_PACK_MAP(Result, expression)                       \
-  Result p;                                                      \
-  for (int i = 0; i < Pack<T>::kRegisters; ++i) expression;      \
+#define LOSSD_PACK_MAP(Result, expression)                  \
+  Result p;                                                 \
+  for (int i = 0; i < Pack<T>::kRegisters; ++i) expression; \
   return p
-#define LOSSD_PACK_BINARY(op, function)                          \
-  template <class T>                                             \
+#define LOSSD_PACK_BINARY(op, function)                              \
+  template <class T>                                                 \
   LOSSD_FN Pack<T> operator op(const Pack<T>& a, const Pack<T>& b) { \
-    LOSSD_PACK_MAP(Pack<T>, p.r[i] = hn::function(a.r[i], b.r[i])); \
+    LOSSD_PACK_MAP(Pack<T>, p.r[i] = hn::function(a.r[i], b.r[i]));  \
   }
 LOSSD_PACK_BINARY(+, Add)
 LOSSD_PACK_BINARY(-, Sub)
 LOSSD_PACK_BINARY(*, Mul)
 LOSSD_PACK_BINARY(/, Div)
 #undef LOSSD_PACK_BINARY
-#define LOSSD_PACK_COMPARE(op, function)                             \
-  template <class T>                                                 \
+#define LOSSD_PACK_COMPARE(op, function)                                 \
+  template <class T>                                                     \
   LOSSD_FN PackMask<T> operator op(const Pack<T>& a, const Pack<T>& b) { \
-    LOSSD_PACK_MAP(PackMask<T>, p.m[i] = hn::function(a.r[i], b.r[i])); \
+    LOSSD_PACK_MAP(PackMask<T>, p.m[i] = hn::function(a.r[i], b.r[i]));  \
   }
 LOSSD_PACK_COMPARE(<, Lt)
 LOSSD_PACK_COMPARE(<=, Le)
@@ -128,7 +129,8 @@ LOSSD_FN Pack<T> Abs(const Pack<T>& a) {
   LOSSD_PACK_MAP(Pack<T>, p.r[i] = hn::Abs(a.r[i]));
 }
 template <class T>
-LOSSD_FN Pack<T> Select(const PackMask<T>& m, const Pack<T>& a, const Pack<T>& b) {
+LOSSD_FN Pack<T> Select(const PackMask<T>& m, const Pack<T>& a,
+                        const Pack<T>& b) {
   LOSSD_PACK_MAP(Pack<T>, p.r[i] = hn::IfThenElse(m.m[i], a.r[i], b.r[i]));
 }
 // On x86 the instructions give their second operand where one is NaN; elsewhere
@@ -184,11 +186,11 @@ LOSSD_FN void Split(const Pack<T>& x, Pack<T>* m, Pack<T>* k) {
     const auto bits = hn::BitCast(u, x.r[i]);
     const auto biased = hn::ShiftRight<B::kMantissa>(
         hn::Add(bits, hn::Set(u, B::kOne - B::kHalfRoot)));
-    m->r[i] = hn::BitCast(
-        d, hn::Sub(bits, hn::ShiftLeft<B::kMantissa>(
-                             hn::Sub(biased, hn::Set(u, B::kBias)))));
+    m->r[i] = hn::BitCast(d, hn::Sub(bits, hn::ShiftLeft<B::kMantissa>(hn::Sub(
+                                               biased, hn::Set(u, B::kBias)))));
     k->r[i] = hn::Sub(
-        hn::BitCast(d, hn::Add(biased, hn::Set(u, B::kMagic - B::kBias))), magic);
+        hn::BitCast(d, hn::Add(biased, hn::Set(u, B::kMagic - B::kBias))),
+        magic);
   }
 }
 template <class T>
@@ -205,8 +207,8 @@ LOSSD_FN double SumOfLanes(const Pack<double>& a) {
   return AddLanes(lanes);
 }
 template <class V>
-  requires(V::kLanes == 16)
-LOSSD_FN typename V::Mask LaneIndexAtLeast(int64_t n) {
+requires(V::kLanes == 16) LOSSD_FN typename V::Mask
+    LaneIndexAtLeast(int64_t n) {
   return Not(V::FirstN(n < 0 ? 0 : n > 16 ? 16 : n));
 }
 #undef LOSSD_PACK_MAP

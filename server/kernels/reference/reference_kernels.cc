@@ -30,7 +30,8 @@ Single MulOrZero(Single a, Single b) { return {a.v == 0 ? 0 : a.v * b.v}; }
 
 const KernelTable& ReferenceKernels() {
   static const KernelTable table = {
-      "reference", reference::AllKernels<reference::Single, reference::Single>()};
+      "reference",
+      reference::AllKernels<reference::Single, reference::Single>()};
   return table;
 }
 

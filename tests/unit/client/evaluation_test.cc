@@ -59,9 +59,9 @@ TEST_F(EvaluationTest, IntegersForAFloatingTargetBecomeFloats) {
 }
 
 TEST_F(EvaluationTest, ADtypeFlagDecidesForItsTensor) {
-  auto request = Build({"grad", "binary_cross_entropy_with_logits", "--input",
-                        "[-1.5, 2]", "--target", "[0, 1]", "--target-dtype",
-                        "int64"});
+  auto request =
+      Build({"grad", "binary_cross_entropy_with_logits", "--input", "[-1.5, 2]",
+             "--target", "[0, 1]", "--target-dtype", "int64"});
   ASSERT_TRUE(request.ok()) << request.status();
   const auto& loss = request->evaluation().binary_cross_entropy_with_logits();
   EXPECT_EQ(loss.input().dtype(), v1::DTYPE_FLOAT32);
