@@ -2,9 +2,8 @@
 
 #include "benchmarks/closed_loop.h"
 
-#include <grpcpp/channel.h>
-#include <grpcpp/create_channel.h>
 #include <grpcpp/generic/generic_stub.h>
+#include <grpcpp/grpcpp.h>
 
 #include <algorithm>
 #include <atomic>

@@ -4,10 +4,13 @@
 // kernels. A kernel room includes this inside its namespace, after its
 // arithmetic types, math-inl.h and lane_loops-inl.h.
 
-#include "loss_math.inc"
+// In the order in which they need one another.
+// clang-format off
+#include "server/kernels/tiles-inl.h"
 #include "server/kernels/elementwise-inl.h"
 #include "server/kernels/rows-inl.h"
-#include "server/kernels/tiles-inl.h"
+#include "loss_math.inc"
+// clang-format on
 
 template <class M, class V>
 Findings RunKernel(const Job& job, int64_t begin, int64_t end) {

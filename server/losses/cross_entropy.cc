@@ -10,6 +10,19 @@ namespace {
 enum Slot { kInput, kTarget, kWeight };
 enum Parameter { kIgnoreIndex, kLabelSmoothing };
 
+std::vector<absl::string_view> Differences() {
+  return {
+      "A confidently right sample gives its true loss and gradient, not "
+      "0.",
+      "An ignored sample has zero gradient even if it holds NaN or "
+      "infinity.",
+      "A class of no mass adds nothing even where its logit is -infinity.",
+      "int32 class indices are accepted too.",
+      "Whether target is indices or probabilities follows from its dtype, "
+      "never from its shape.",
+      "A negative label_smoothing is an error."};
+}
+
 const LossSchema& Schema() {
   static const LossSchema schema = {
       .name = "cross_entropy",
@@ -22,16 +35,7 @@ const LossSchema& Schema() {
           "that are not ignored; probabilities: the number of samples",
       .source = "torch.nn.functional.cross_entropy of PyTorch 2.15.0",
       .cost_rule = "50 operations an element",
-      .differences =
-          {"A confidently right sample gives its true loss and gradient, not "
-           "0.",
-           "An ignored sample has zero gradient even if it holds NaN or "
-           "infinity.",
-           "A class of no mass adds nothing even where its logit is -infinity.",
-           "int32 class indices are accepted too.",
-           "Whether target is indices or probabilities follows from its dtype, "
-           "never from its shape.",
-           "A negative label_smoothing is an error."},
+      .differences = Differences(),
       .tensors =
           {
               {.name = "input",

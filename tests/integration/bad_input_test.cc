@@ -28,8 +28,8 @@ struct BadInput {
 
 void PrintTo(const BadInput& input, std::ostream* out) { *out << input.name; }
 
-const std::vector<BadInput>& BadInputs() {
-  static const auto* inputs = new std::vector<BadInput>{
+std::vector<BadInput> BadTensors() {
+  return {
       {"DataOfAnotherLength",
        R"({"mse_loss": {"target": {"values": [1, 2, 3]},
            "input": {"dtype": "DTYPE_FLOAT32", "shape": ["3"],
@@ -62,6 +62,11 @@ const std::vector<BadInput>& BadInputs() {
        "TENSOR_MISSING",
        "evaluation.cross_entropy.target",
        {"target is missing: cross_entropy needs it."}},
+  };
+}
+
+std::vector<BadInput> BadTargets() {
+  return {
       {"TargetOutOfRange",
        R"({"cross_entropy": {
            "input": {"values": [[0.1], [0.2], [0.3]]},
@@ -93,6 +98,11 @@ const std::vector<BadInput>& BadInputs() {
        "SHAPE_MISMATCH",
        "evaluation.cross_entropy.weight",
        {"weight", "[2]", "3"}},
+  };
+}
+
+std::vector<BadInput> BadValuesAndOptions() {
+  return {
       {"LabelSmoothingOutsideItsRange",
        R"({"cross_entropy": {"label_smoothing": 1.5,
            "input": {"values": [[1, 2]]}, "target": {"values": [0]}}})",
@@ -144,7 +154,14 @@ const std::vector<BadInput>& BadInputs() {
        "evaluation.outputs",
        {"ComputeGradient"}},
   };
-  return *inputs;
+}
+
+std::vector<BadInput> BadInputs() {
+  std::vector<BadInput> inputs = BadTensors();
+  for (const auto& more : {BadTargets(), BadValuesAndOptions()}) {
+    inputs.insert(inputs.end(), more.begin(), more.end());
+  }
+  return inputs;
 }
 
 class BadInputTest : public testing::TestWithParam<BadInput> {

@@ -20,11 +20,14 @@ namespace HWY_NAMESPACE {
 
 #if HWY_TARGET <= HWY_AVX2 || HWY_TARGET == HWY_NEON
 namespace {
-#include "server/kernels/cpu/pack-inl.h"
-#include "server/kernels/kernel-inl.h"
-#include "server/kernels/lane_loops-inl.h"
+// In the order in which they need one another.
+// clang-format off
 #include "server/kernels/single-inl.h"
+#include "server/kernels/cpu/pack-inl.h"
 #include "server/losses/math-inl.h"
+#include "server/kernels/lane_loops-inl.h"
+#include "server/kernels/kernel-inl.h"
+// clang-format on
 }  // namespace
 
 absl::Span<const LossKernels> Kernels() {

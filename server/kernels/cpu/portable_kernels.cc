@@ -9,11 +9,14 @@ namespace lossd {
 namespace portable {
 namespace {
 
-#include "server/kernels/kernel-inl.h"
-#include "server/kernels/lane_loops-inl.h"
-#include "server/kernels/lanes-inl.h"
+// In the order in which they need one another.
+// clang-format off
 #include "server/kernels/single-inl.h"
+#include "server/kernels/lanes-inl.h"
 #include "server/losses/math-inl.h"
+#include "server/kernels/lane_loops-inl.h"
+#include "server/kernels/kernel-inl.h"
+// clang-format on
 
 }  // namespace
 }  // namespace portable

@@ -95,6 +95,15 @@ class Running:
                 return pid
         raise LookupError(f"{self._program} does not run:\n{self.log()}")
 
+    def terminate(self):
+        """Asks the program to end, as engines do; the status it ends with."""
+        os.kill(self.pid(), signal.SIGTERM)
+        try:
+            return self.engine_process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"SIGTERM did not end it:\n{self.log()}") \
+                from None
+
     def wait_for(self, path):
         """The text of a file that the program writes once it is ready."""
         end = time.monotonic() + PATIENCE

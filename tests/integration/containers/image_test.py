@@ -184,16 +184,23 @@ class Containers(unittest.TestCase):
         self.shared.mkdir()
         self.shared.chmod(0o777)
 
-    def lossd(self, port_file="/run/port"):
+    def lossd(self):
         return ["/usr/bin/lossd", "--listen", "127.0.0.1:0", "--admin-listen",
-                "127.0.0.1:0", "--port-file", port_file, "--drain-delay", "1s"]
+                "127.0.0.1:0", "--port-file", "/run/port",
+                "--drain-delay", "1s"]
 
     def serve(self):
         """lossd in a container; it, its gRPC and its admin address."""
         container = suite.engine.container(IMAGE)
         running = self.stack.enter_context(suite.engine.start(
             container, self.lossd(), [(self.shared, "/run")]))
-        return running, *running.wait_for(self.shared / "port").split()
+        return running, *self.addresses(running)
+
+    def addresses(self, running):
+        """The gRPC and the admin address, of lines NAME=ADDRESS."""
+        lines = running.wait_for(self.shared / "port").splitlines()
+        found = dict(line.split("=") for line in lines)
+        return found["listen"], found["admin"]
 
     def check_gradient(self, address):
         client = suite.engine.container(IMAGE)
@@ -236,15 +243,12 @@ class Containers(unittest.TestCase):
         client = suite.engine.container(IMAGE)
         answer = suite.engine.call(client, *command)
         self.assertEqual(answer.returncode, 0, answer.stderr)
-        os.kill(running.pid(), signal.SIGTERM)
-        running.engine_process.wait(engines.PATIENCE)
+        running.terminate()
         self.assertNotEqual(suite.engine.call(client, *command).returncode, 0)
 
     def test_sigterm_ends_lossd_with_status_0(self):
         running, *_ = self.serve()
-        os.kill(running.pid(), signal.SIGTERM)
-        self.assertEqual(running.engine_process.wait(engines.PATIENCE), 0,
-                         running.log())
+        self.assertEqual(running.terminate(), 0, running.log())
 
     def test_lossd_needs_no_writable_root(self):
         root = suite.engine.directory / "read-only"
@@ -262,11 +266,8 @@ class Containers(unittest.TestCase):
         running = self.stack.enter_context(engines.Running(
             command, "/usr/bin/lossd", {"PATH": os.environ["PATH"]},
             self.shared.with_suffix(".log")))
-        address = running.wait_for(self.shared / "port").split()[0]
-        self.check_gradient(address)
-        os.kill(running.pid(), signal.SIGTERM)
-        self.assertEqual(running.engine_process.wait(engines.PATIENCE), 0,
-                         running.log())
+        self.check_gradient(self.addresses(running)[0])
+        self.assertEqual(running.terminate(), 0, running.log())
 
 
 def missing():
