@@ -83,6 +83,7 @@ struct RowLoss {
   static constexpr bool kRows = true;
   static constexpr bool kFloatLanes = false;
   static constexpr bool kHasTotal = false;
+  static constexpr bool kUsesLabelOnly = false;
 };
 
 enum class Operand {

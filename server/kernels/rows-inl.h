@@ -86,13 +86,22 @@ class RowKernel {
     for (int slot = 0; slot < kOperandCount; ++slot) {
       if (shared_[slot]) continue;
       if (row->operand[slot]) {
-        Inspect<V>(job_, slot, row->operand[slot], row->length, &findings_);
+        const bool one = M::kUsesLabelOnly && !UsesWholeRow();
+        const int64_t first = one ? row->label : 0;
+        Inspect<V>(job_, slot, row->operand[slot] + first,
+                   one ? 1 : row->length, &findings_);
       } else if (M::kOperands[slot] == Operand::kRowOrScalar &&
                  row->length > 0) {
         const Lane value = static_cast<Lane>(row->scalar[slot]);
         Inspect<V>(job_, slot, &value, 1, &findings_);
       }
     }
+  }
+
+  // Whether an output other than the loss and its gradients is wanted.
+  bool UsesWholeRow() const {
+    return job_.probabilities.data || job_.log_probabilities.data ||
+           job_.predicted_classes;
   }
 
   // Puts zeros where the mask is zero, so that nothing there can matter.

@@ -13,6 +13,7 @@ template <class V>
 struct Math : RowLoss {
   static constexpr Operand kOperands[] = {Operand::kRow, Operand::kClass,
                                           Operand::kShared};
+  static constexpr bool kUsesLabelOnly = true;
 
   static void Evaluate(const Row<V>& row, RowResult* result) {
     using Lane = typename V::Lane;

@@ -16,6 +16,10 @@ namespace lossd {
 // page. Call it first.
 void KeepMessageMemory();
 
+// Keeps protobuf from writing to standard error what it finds wrong with the
+// bytes of a caller, who is told instead.
+void SilenceParser();
+
 // Blocks the signals that WaitForTermination() takes, in this thread and all
 // that it starts from now on, and ignores SIGPIPE.
 void BlockTerminationSignals();

@@ -74,7 +74,10 @@ TEST(HealthTest, AWatchSeesTheDrainBeginAndDoesNotHoldItUp) {
   const absl::Time start = absl::Now();
   server.server().Shutdown(absl::Seconds(60));
   EXPECT_LT(absl::Now() - start, absl::Seconds(15));
-  EXPECT_FALSE(watch.Read(&response));
+  while (watch.Read(&response)) {
+    EXPECT_THAT(FieldsOf(response, kStatusField), ElementsAre(kNotServing));
+  }
+  EXPECT_EQ(watch.Finish().error_code(), grpc::StatusCode::UNAVAILABLE);
 }
 
 TEST(ReflectionTest, TheServicesAreListed) {

@@ -78,8 +78,19 @@ TEST(NonFiniteTest, AnIgnoredRowIsNotUsed) {
     EXPECT_EQ(gradient[1], 0) << loss;
     EXPECT_EQ(Answer(evaluation).ignored_count, 1) << loss;
     evaluation.Set("target", Indices({2}, {0, 1}));
-    EXPECT_EQ(Flags(evaluation).substr(0, 2), "ni") << loss;
+    EXPECT_EQ(Flags(evaluation)[0], 'n') << loss;
   }
+}
+
+TEST(NonFiniteTest, NllLossLooksAtTheTargetsElementOnly) {
+  TestEvaluation evaluation("nll_loss");
+  evaluation.Set("input", Floats({1, 3}, {NAN, -1, -INFINITY}));
+  evaluation.Set("target", Indices({1}, {1}));
+  EXPECT_EQ(Flags(evaluation), "");
+  evaluation.Set("target", Indices({1}, {0}));
+  EXPECT_EQ(Flags(evaluation), "nN");
+  evaluation.Set("target", Indices({1}, {2}));
+  EXPECT_EQ(Flags(evaluation), "iI");
 }
 
 TestEvaluation Policy(const TestTensor& advantages, const TestTensor& mask) {
