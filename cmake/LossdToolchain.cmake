@@ -24,11 +24,12 @@ endif()
 
 find_program(LOSSD_CCACHE ccache)
 if(LOSSD_CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
-  # ccache handles precompiled headers only with these allowances.
+  # ccache handles precompiled headers only with these allowances. Paths below
+  # the repository are relative, so that two checkouts share what they compiled.
   set(CMAKE_CXX_COMPILER_LAUNCHER
       ${CMAKE_COMMAND} -E env
-      CCACHE_SLOPPINESS=pch_defines,time_macros,include_file_mtime,include_file_ctime
-      ${LOSSD_CCACHE})
+      CCACHE_SLOPPINESS=pch_defines,time_macros,include_file_mtime,include_file_ctime,locale
+      CCACHE_BASEDIR=${PROJECT_SOURCE_DIR} ${LOSSD_CCACHE})
   add_compile_options(-fpch-preprocess)
 endif()
 find_program(LOSSD_MOLD mold)

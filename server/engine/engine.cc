@@ -314,8 +314,8 @@ std::unique_ptr<Task> Engine::Prepare(Evaluation evaluation,
   task->cost = CostOf(evaluation, task->geometry, task->units);
   task->input_bytes = InputBytes(evaluation);
   CheckGradOutput(evaluation, task->geometry, violations);
-  CheckCost(task->cost, ResponseBytes(evaluation, task->geometry), limits_,
-            violations);
+  task->response_bytes = ResponseBytes(evaluation, task->geometry);
+  CheckCost(task->cost, task->response_bytes, limits_, violations);
   if (!violations->empty()) return nullptr;
   const auto losses = AllLosses();
   while (losses[task->loss_index] != &loss) ++task->loss_index;

@@ -16,6 +16,7 @@
 #include "server/base/half.h"
 #include "server/base/ordered_sum.h"
 #include "server/base/tensor_view.h"
+#include "server/kernels/float_bits.h"
 #include "server/kernels/job.h"
 #include "server/kernels/kernel_table.h"
 #include "server/losses/loss.h"

@@ -3,27 +3,6 @@
 // The arithmetic type of 16 lanes in plain C++: the oracle of every bit, and
 // the kernels of a CPU without fused multiply-add.
 
-template <class T>
-struct BitsOf;
-template <>
-struct BitsOf<float> {
-  using Type = uint32_t;
-  static constexpr int kMantissa = 23;
-  static constexpr Type kBias = 127;
-  static constexpr Type kOne = 0x3f800000;
-  static constexpr Type kHalfRoot = 0x3f3504f3;
-  static constexpr Type kMagic = 0x4b400000;  // 1.5 * 2^23
-};
-template <>
-struct BitsOf<double> {
-  using Type = uint64_t;
-  static constexpr int kMantissa = 52;
-  static constexpr Type kBias = 1023;
-  static constexpr Type kOne = 0x3ff0000000000000;
-  static constexpr Type kHalfRoot = 0x3fe6a09e667f3bcd;
-  static constexpr Type kMagic = 0x4338000000000000;  // 1.5 * 2^52
-};
-
 struct LanesMask {
   bool set[16];
 };
@@ -129,8 +108,8 @@ Lanes<double> Widen(const Lanes<T>& a) {
 }
 template <class T>
 Lanes<T> Pow2(const Lanes<T>& k) {
-  using B = BitsOf<T>;
-  using U = typename B::Type;
+  using B = FloatBits<T>;
+  using U = typename B::Unsigned;
   const T magic = std::bit_cast<T>(B::kMagic);
   LOSSD_LANES_MAP(Lanes<T>, r.v[i] = std::bit_cast<T>(static_cast<U>(
                                 (std::bit_cast<U>(k.v[i] + magic) + B::kBias)
@@ -138,8 +117,8 @@ Lanes<T> Pow2(const Lanes<T>& k) {
 }
 template <class T>
 void Split(const Lanes<T>& x, Lanes<T>* m, Lanes<T>* k) {
-  using B = BitsOf<T>;
-  using U = typename B::Type;
+  using B = FloatBits<T>;
+  using U = typename B::Unsigned;
   const T magic = std::bit_cast<T>(B::kMagic);
   for (int i = 0; i < 16; ++i) {
     const U bits = std::bit_cast<U>(x.v[i]);

@@ -50,16 +50,18 @@ LOSSD_FN Single Max(Single a, Single b) { return a.v > b.v ? a : b; }
 LOSSD_FN Single Min(Single a, Single b) { return a.v < b.v ? a : b; }
 LOSSD_FN Single Widen(Single a) { return a; }
 LOSSD_FN Single Pow2(Single k) {
-  const uint64_t bits = std::bit_cast<uint64_t>(k.v + 0x1.8p52);
-  return {std::bit_cast<double>((bits + 1023) << 52)};
+  using B = FloatBits<double>;
+  const uint64_t bits =
+      std::bit_cast<uint64_t>(k.v + std::bit_cast<double>(B::kMagic));
+  return {std::bit_cast<double>((bits + B::kBias) << B::kMantissa)};
 }
 LOSSD_FN void Split(Single x, Single* m, Single* k) {
-  constexpr uint64_t kHalfRoot = 0x3fe6a09e667f3bcd;  // sqrt(1/2)
+  using B = FloatBits<double>;
   const uint64_t bits = std::bit_cast<uint64_t>(x.v);
-  const uint64_t shifted = bits + (0x3ff0000000000000 - kHalfRoot);
-  const uint64_t biased = shifted >> 52;
-  m->v = std::bit_cast<double>(bits - ((biased - 1023) << 52));
-  k->v = std::bit_cast<double>(biased + 0x4338000000000000 - 1023) - 0x1.8p52;
+  const uint64_t biased = (bits + (B::kOne - B::kHalfRoot)) >> B::kMantissa;
+  m->v = std::bit_cast<double>(bits - ((biased - B::kBias) << B::kMantissa));
+  k->v = std::bit_cast<double>(biased + (B::kMagic - B::kBias)) -
+         std::bit_cast<double>(B::kMagic);
 }
 LOSSD_FN double MaxOfLanes(Single a) { return a.v; }
 LOSSD_FN double SumOfLanes(Single a) { return a.v; }

@@ -23,38 +23,15 @@ const LossSchema& Schema() {
       .differences =
           {"A confidently right logit gives its true loss and gradient, not 0.",
            "An infinite logit gives the limit, 0 or infinity, not NaN."},
-      .tensors =
-          {
-              {.name = "input",
-               .role = TensorRole::kInput,
-               .dtypes = DtypeRule::kLeading,
-               .required = true,
-               .differentiable = true,
-               .default_wrt = true,
-               .shape_rule = "any",
-               .description = "The logits."},
-              {.name = "target",
-               .role = TensorRole::kTarget,
-               .dtypes = DtypeRule::kSameAsLeading,
-               .required = true,
-               .differentiable = true,
-               .shape_rule = "input's",
-               .description =
-                   "The wanted probabilities, usually 0 and 1; their "
-                   "range is not checked."},
-              {.name = "weight",
-               .role = TensorRole::kWeight,
-               .dtypes = DtypeRule::kSameAsLeading,
-               .required = false,
-               .shape_rule = "broadcastable to input's",
-               .description = "A rescaling weight."},
-              {.name = "pos_weight",
-               .role = TensorRole::kWeight,
-               .dtypes = DtypeRule::kSameAsLeading,
-               .required = false,
-               .shape_rule = "broadcastable to input's",
-               .description = "The weight of the positive term."},
-          },
+      .tensors = {InputSchema("any", "The logits."),
+                  TargetSchema(
+                      "input's",
+                      "The wanted probabilities, usually 0 and 1; their "
+                      "range is not checked."),
+                  WeightSchema("weight", "broadcastable to input's",
+                               "A rescaling weight."),
+                  WeightSchema("pos_weight", "broadcastable to input's",
+                               "The weight of the positive term.")},
       .parameters = {},
       .has_probabilities = true,
   };

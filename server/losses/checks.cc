@@ -21,6 +21,47 @@ bool Broadcasts(const Shape& from, const Shape& to) {
 
 }  // namespace
 
+TensorSchema InputSchema(absl::string_view shape_rule,
+                         absl::string_view description) {
+  return {.name = "input",
+          .role = TensorRole::kInput,
+          .dtypes = DtypeRule::kLeading,
+          .required = true,
+          .differentiable = true,
+          .default_wrt = true,
+          .shape_rule = shape_rule,
+          .description = description};
+}
+
+TensorSchema TargetSchema(absl::string_view shape_rule,
+                          absl::string_view description) {
+  return {.name = "target",
+          .role = TensorRole::kTarget,
+          .dtypes = DtypeRule::kSameAsLeading,
+          .required = true,
+          .differentiable = true,
+          .shape_rule = shape_rule,
+          .description = description};
+}
+
+TensorSchema WeightSchema(absl::string_view name, absl::string_view shape_rule,
+                          absl::string_view description) {
+  return {.name = name,
+          .role = TensorRole::kWeight,
+          .dtypes = DtypeRule::kSameAsLeading,
+          .required = false,
+          .shape_rule = shape_rule,
+          .description = description};
+}
+
+TensorSchema Within(TensorSchema schema, double minimum, double maximum,
+                    absl::string_view hint) {
+  schema.minimum = minimum;
+  schema.maximum = maximum;
+  schema.domain_hint = hint;
+  return schema;
+}
+
 void CheckSameShape(const LossSchema& schema, const Arguments& arguments,
                     int slot, Violations* violations) {
   const TensorView& lead = arguments.tensor(0);

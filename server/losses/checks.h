@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The checks and the geometry that losses share. Each adds what is wrong to
-// `violations`, in the words that a caller can act on.
+// The schemas, checks and geometry that losses share. Each adds what is wrong
+// to `violations`, in the words that a caller can act on.
 
 #ifndef LOSSD_SERVER_LOSSES_CHECKS_H_
 #define LOSSD_SERVER_LOSSES_CHECKS_H_
@@ -13,6 +13,21 @@
 #include "server/losses/loss.h"
 
 namespace lossd {
+
+// What most losses say of their tensors: an input that leads, is required and
+// is differentiated by default; a target of its dtype, required, with a
+// gradient; an optional weight of its dtype.
+TensorSchema InputSchema(absl::string_view shape_rule,
+                         absl::string_view description);
+TensorSchema TargetSchema(absl::string_view shape_rule,
+                          absl::string_view description);
+TensorSchema WeightSchema(absl::string_view name, absl::string_view shape_rule,
+                          absl::string_view description);
+
+// The same tensor with values in [minimum, maximum] only; `hint` says what to
+// do about others.
+TensorSchema Within(TensorSchema schema, double minimum, double maximum,
+                    absl::string_view hint);
 
 // The tensor in `slot` has the shape of slot 0, if it is there.
 void CheckSameShape(const LossSchema& schema, const Arguments& arguments,

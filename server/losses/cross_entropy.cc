@@ -36,34 +36,19 @@ const LossSchema& Schema() {
       .source = "torch.nn.functional.cross_entropy of PyTorch 2.15.0",
       .cost_rule = "50 operations an element",
       .differences = Differences(),
-      .tensors =
-          {
-              {.name = "input",
-               .role = TensorRole::kInput,
-               .dtypes = DtypeRule::kLeading,
-               .required = true,
-               .differentiable = true,
-               .default_wrt = true,
-               .shape_rule = "[C], [N, C] or [N, C, *]",
-               .description = "The logits."},
-              {.name = "target",
-               .role = TensorRole::kTarget,
-               .dtypes = DtypeRule::kClassIndexOrAsLeading,
-               .required = true,
-               .differentiable = true,
-               .shape_rule =
-                   "class indices: input's without the class "
-                   "dimension; probabilities: input's, and only these "
-                   "are differentiable",
-               .description =
-                   "Class indices in [0, C), or class probabilities."},
-              {.name = "weight",
-               .role = TensorRole::kWeight,
-               .dtypes = DtypeRule::kSameAsLeading,
-               .required = false,
-               .shape_rule = "[C]",
-               .description = "The weight of each class."},
-          },
+      .tensors = {InputSchema("[C], [N, C] or [N, C, *]", "The logits."),
+                  {.name = "target",
+                   .role = TensorRole::kTarget,
+                   .dtypes = DtypeRule::kClassIndexOrAsLeading,
+                   .required = true,
+                   .differentiable = true,
+                   .shape_rule =
+                       "class indices: input's without the class dimension; "
+                       "probabilities: input's, and only these are "
+                       "differentiable",
+                   .description =
+                       "Class indices in [0, C), or class probabilities."},
+                  WeightSchema("weight", "[C]", "The weight of each class.")},
       .parameters = {IgnoreIndexSchema(),
                      {.name = "label_smoothing",
                       .type = ParameterType::kDouble,

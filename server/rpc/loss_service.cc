@@ -80,7 +80,8 @@ class LossService::Item final : public BatchItem {
 
   Cost cost() const override {
     const Task& task = *call_->task;
-    return {.bytes = task.input_bytes + task.cost.scratch_bytes,
+    return {.bytes = task.input_bytes + task.response_bytes +
+                     task.cost.scratch_bytes,
             .units = task.units,
             .operations = task.cost.operations + kCallOperations};
   }

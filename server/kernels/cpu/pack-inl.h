@@ -6,27 +6,6 @@
 namespace hn = hwy::HWY_NAMESPACE;
 
 template <class T>
-struct BitConstants;
-template <>
-struct BitConstants<float> {
-  using U = uint32_t;
-  static constexpr int kMantissa = 23;
-  static constexpr U kBias = 127;
-  static constexpr U kOne = 0x3f800000;
-  static constexpr U kHalfRoot = 0x3f3504f3;
-  static constexpr U kMagic = 0x4b400000;
-};
-template <>
-struct BitConstants<double> {
-  using U = uint64_t;
-  static constexpr int kMantissa = 52;
-  static constexpr U kBias = 1023;
-  static constexpr U kOne = 0x3ff0000000000000;
-  static constexpr U kHalfRoot = 0x3fe6a09e667f3bcd;
-  static constexpr U kMagic = 0x4338000000000000;
-};
-
-template <class T>
 struct PackMask {
   using D = hn::CappedTag<T, 16>;
   static constexpr int kRegisters = 16 / static_cast<int>(hn::MaxLanes(D()));
@@ -166,7 +145,7 @@ LOSSD_FN Pack<double> Widen(const Pack<float>& a) {
 }
 template <class T>
 LOSSD_FN Pack<T> Pow2(const Pack<T>& k) {
-  using B = BitConstants<T>;
+  using B = FloatBits<T>;
   const typename Pack<T>::D d;
   const hn::RebindToUnsigned<typename Pack<T>::D> u;
   const auto magic = hn::BitCast(d, hn::Set(u, B::kMagic));
@@ -178,7 +157,7 @@ LOSSD_FN Pack<T> Pow2(const Pack<T>& k) {
 }
 template <class T>
 LOSSD_FN void Split(const Pack<T>& x, Pack<T>* m, Pack<T>* k) {
-  using B = BitConstants<T>;
+  using B = FloatBits<T>;
   const typename Pack<T>::D d;
   const hn::RebindToUnsigned<typename Pack<T>::D> u;
   const auto magic = hn::BitCast(d, hn::Set(u, B::kMagic));
