@@ -32,7 +32,7 @@ struct Task {
   int64_t units = 0;  // rows, or leaves of elements
   int64_t input_bytes = 0;
   int64_t response_bytes = 0;  // of the answer's tensors
-  size_t loss_index = 0;  // in AllLosses()
+  size_t loss_index = 0;       // in AllLosses()
   Backend* backend = nullptr;
 
   // After Engine::Run: the answer, or what the kernel found wrong with the

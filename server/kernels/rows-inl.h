@@ -30,7 +30,6 @@ class RowKernel {
           job.arguments->has(slot)) {
         mask_ = slot;
       }
-      wants_gradient_ |= job.gradients[slot].data != nullptr;
     }
     for (int slot = 0; slot < kOperandCount; ++slot) {
       if (M::kOperands[slot] == Operand::kShared && job.arguments->has(slot)) {
@@ -229,7 +228,6 @@ class RowKernel {
   const int64_t tile_;
   AlignedBuffer scratch_;
   int mask_ = -1;
-  bool wants_gradient_ = false;
   bool ignored_ = false;
   const Lane* shared_[kMaxTensors] = {};
   Findings findings_;
