@@ -24,6 +24,7 @@ struct Chunk {
   Job* job;
   int64_t begin;
   int64_t end;
+  int64_t elements;
   Findings findings;
 };
 
@@ -33,8 +34,25 @@ void AppendChunks(Job* job, std::vector<Chunk>* chunks) {
   const int64_t step =
       std::max<int64_t>(1, kGrain / std::max<int64_t>(1, elements));
   for (int64_t begin = 0; begin < job->units; begin += step) {
-    chunks->push_back({job, begin, std::min(begin + step, job->units), {}});
+    const int64_t end = std::min(begin + step, job->units);
+    chunks->push_back({job, begin, end, (end - begin) * elements, {}});
   }
+}
+
+// Where each thread's share of the chunks begins: small chunks, such as those
+// of a batch of small requests, are taken together, up to kGrain elements.
+std::vector<size_t> Shares(const std::vector<Chunk>& chunks) {
+  std::vector<size_t> begins;
+  int64_t elements = 0;
+  for (size_t i = 0; i < chunks.size(); ++i) {
+    if (begins.empty() || elements + chunks[i].elements > kGrain) {
+      begins.push_back(i);
+      elements = 0;
+    }
+    elements += chunks[i].elements;
+  }
+  begins.push_back(chunks.size());
+  return begins;
 }
 
 class CpuBackend : public Backend {
@@ -51,10 +69,14 @@ class CpuBackend : public Backend {
   void Run(absl::Span<Job* const> jobs) override {
     std::vector<Chunk> chunks;
     for (Job* job : jobs) AppendChunks(job, &chunks);
-    pool_.ParallelFor(static_cast<int64_t>(chunks.size()), [&](int64_t i) {
-      Chunk& chunk = chunks[i];
-      chunk.findings = kernels_.Run(*chunk.job, chunk.begin, chunk.end);
-    });
+    const std::vector<size_t> shares = Shares(chunks);
+    pool_.ParallelFor(
+        static_cast<int64_t>(shares.size()) - 1, [&](int64_t share) {
+          for (size_t i = shares[share]; i < shares[share + 1]; ++i) {
+            Chunk& chunk = chunks[i];
+            chunk.findings = kernels_.Run(*chunk.job, chunk.begin, chunk.end);
+          }
+        });
     for (const Chunk& chunk : chunks) chunk.job->findings.Merge(chunk.findings);
   }
 

@@ -11,6 +11,7 @@
 #include <cstring>
 
 #include "server/base/ordered_sum.h"
+#include "server/kernels/float_bits.h"
 #include "server/losses/schema.h"
 
 #define LOSSD_FN __host__ __device__ inline

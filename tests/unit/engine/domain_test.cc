@@ -104,7 +104,8 @@ TEST(BatchTest, ABadEvaluationDoesNotShowInItsMates) {
 }
 
 TEST(BatchTest, TheResultOfABadEvaluationIsNotFilledIn) {
-  const auto bad = Prepare(Bce({7}, {0}));
+  const TestEvaluation evaluation = Bce({7}, {0});  // holds the tensors
+  const auto bad = Prepare(evaluation);
   Task* tasks[] = {bad.get()};
   DefaultEngine().Run(tasks);
   EXPECT_EQ(bad->result.loss, std::nullopt);
