@@ -81,7 +81,7 @@ def measure(binaries, pattern, seconds):
         text=True,
         timeout=600,
         check=True,
-        env=servers.clean_environment(),
+        env=servers.lossd_process.clean_environment(),
     )
     entries = json.loads(done.stdout)["benchmarks"]
     broken = [e["name"] for e in entries if e.get("error_occurred")]

@@ -1,97 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Servers of one's own, on free ports of the loopback interface."""
+"""The servers that are measured."""
 
-import os
 import pathlib
-import subprocess
-import tempfile
-import time
+import sys
 
-
-def clean_environment():
-    """The environment without settings of lossd."""
-    return {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith("LOSSD_")
-    }
-
-
-class Server:
-    """Serves inside a `with`; its addresses are what it writes to --port-file."""
-
-    def __init__(self, command, start_seconds=30, stop_seconds=30):
-        self._command = command
-        self._start_seconds = start_seconds
-        self._stop_seconds = stop_seconds
-        self._folder = None
-        self._process = None
-        self.listen = None  # HOST:PORT of gRPC.
-        self.admin = None  # HOST:PORT of plain HTTP, if it has one.
-
-    def __enter__(self):
-        self._folder = tempfile.TemporaryDirectory()
-        folder = pathlib.Path(self._folder.name)
-        command = [*self._command, "--port-file", str(folder / "ports")]
-        with open(folder / "log", "wb") as log:
-            self._process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                env=clean_environment(),
-            )
-        try:
-            self._wait_for_ports(folder)
-        except BaseException:
-            self.__exit__()
-            raise
-        return self
-
-    def __exit__(self, *_):
-        self._process.terminate()
-        try:
-            self._process.wait(self._stop_seconds)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        finally:
-            self._folder.cleanup()
-
-    def cpu_seconds(self):
-        """What the process has used of the processor so far."""
-        stat = pathlib.Path(f"/proc/{self._process.pid}/stat").read_text()
-        user, system = stat.rsplit(")", 1)[1].split()[11:13]
-        return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
-
-    def _wait_for_ports(self, folder):
-        deadline = time.monotonic() + self._start_seconds
-        while time.monotonic() < deadline and self._process.poll() is None:
-            if (folder / "ports").exists():
-                lines = (folder / "ports").read_text().splitlines()
-                ports = dict(line.split("=", 1) for line in lines if "=" in line)
-                self.listen, self.admin = ports.get("listen"), ports.get("admin")
-                if self.listen:
-                    return
-            time.sleep(0.02)
-        log = (folder / "log").read_text(errors="replace")
-        raise RuntimeError(f"{self._command[0]} does not serve:\n{log}")
+sys.path.insert(
+    0, str(pathlib.Path(__file__).resolve().parent.parent / "tests" / "integration")
+)
+import lossd_process  # noqa: E402
 
 
 def lossd(binaries, *flags):
-    return Server(
-        [
-            str(binaries / "lossd"),
-            "--listen=127.0.0.1:0",
-            "--admin-listen=127.0.0.1:0",
-            "--drain-delay=0s",
-            "--log-level=warning",
-            *flags,
-        ]
-    )
+    return lossd_process.Lossd(str(binaries / "lossd"), "--log-level=warning", *flags)
 
 
 def echo(binaries, queues):
-    return Server(
+    return lossd_process.Server(
         [str(binaries / "echo_server"), "--listen=127.0.0.1:0", f"--queues={queues}"]
     )

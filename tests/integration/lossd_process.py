@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A lossd of one's own, on free ports of the loopback interface."""
+"""Servers of one's own, on free ports of the loopback interface."""
 
 import os
 import pathlib
@@ -8,35 +8,43 @@ import tempfile
 import time
 
 
-class Lossd:
-    """Serves inside a `with`, and is stopped by SIGTERM at its end."""
+def clean_environment():
+    """The environment without settings of lossd."""
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("LOSSD_")
+    }
 
-    def __init__(self, binary, *flags, start_seconds=30, stop_seconds=30):
-        self._command = [binary, *flags]
+
+class Server:
+    """Serves inside a `with`, and is stopped by SIGTERM at its end.
+
+    Its addresses are what it writes to --port-file, which the command gets; it
+    serves once those named by `ports` are there.
+    """
+
+    def __init__(self, command, ports=("listen",), start_seconds=30, stop_seconds=30):
+        self._command = command
+        self._ports = ports
         self._start_seconds = start_seconds
         self._stop_seconds = stop_seconds
         self._folder = None
         self._process = None
         self.listen = None  # HOST:PORT of gRPC.
-        self.admin = None  # HOST:PORT of plain HTTP.
+        self.admin = None  # HOST:PORT of plain HTTP, if it has one.
 
     def __enter__(self):
         self._folder = tempfile.TemporaryDirectory()
         folder = pathlib.Path(self._folder.name)
-        settings = {
-            name: value
-            for name, value in os.environ.items()
-            if not name.startswith("LOSSD_")
-        }
-        command = self._command + [
-            "--listen=127.0.0.1:0",
-            "--admin-listen=127.0.0.1:0",
-            f"--port-file={folder / 'ports'}",
-            "--drain-delay=0s",
-        ]
+        command = [*self._command, f"--port-file={folder / 'ports'}"]
         with open(folder / "log", "wb") as log:
             self._process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=settings
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=clean_environment(),
             )
         try:
             self._wait_for_ports(folder)
@@ -56,6 +64,12 @@ class Lossd:
         finally:
             self._folder.cleanup()
 
+    def cpu_seconds(self):
+        """What the process has used of the processor so far."""
+        stat = pathlib.Path(f"/proc/{self._process.pid}/stat").read_text()
+        user, system = stat.rsplit(")", 1)[1].split()[11:13]
+        return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+
     def _wait_for_ports(self, folder):
         deadline = time.monotonic() + self._start_seconds
         while time.monotonic() < deadline:
@@ -65,8 +79,22 @@ class Lossd:
                 lines = (folder / "ports").read_text().splitlines()
                 ports = dict(line.split("=", 1) for line in lines if "=" in line)
                 self.listen, self.admin = ports.get("listen"), ports.get("admin")
-                if self.listen and self.admin:
+                if all(ports.get(name) for name in self._ports):
                     return
             time.sleep(0.02)
         log = (folder / "log").read_text(errors="replace")
-        raise RuntimeError(f"lossd does not serve:\n{log}")
+        raise RuntimeError(f"{self._command[0]} does not serve:\n{log}")
+
+
+class Lossd(Server):
+    """A lossd that drains at once."""
+
+    def __init__(self, binary, *flags, start_seconds=30, stop_seconds=30):
+        command = [
+            binary,
+            *flags,
+            "--listen=127.0.0.1:0",
+            "--admin-listen=127.0.0.1:0",
+            "--drain-delay=0s",
+        ]
+        super().__init__(command, ("listen", "admin"), start_seconds, stop_seconds)
