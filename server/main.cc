@@ -105,6 +105,7 @@ absl::Status Serve(const Settings& settings, Log& log) {
 
 int Main(int argc, char** argv) {
   KeepMessageMemory();
+  SkipDeadlockDetection();
   SilenceParser();
   BlockTerminationSignals();
   const absl::StatusOr<Invocation> invocation =

@@ -9,6 +9,7 @@
 #include <csignal>
 #include <ctime>
 
+#include "absl/synchronization/mutex.h"
 #include "absl/time/clock.h"
 #include "google/protobuf/stubs/logging.h"
 
@@ -36,6 +37,10 @@ void KeepMessageMemory() {
 }
 
 void SilenceParser() { google::protobuf::SetLogHandler(nullptr); }
+
+void SkipDeadlockDetection() {
+  absl::SetMutexDeadlockDetectionMode(absl::OnDeadlockCycle::kIgnore);
+}
 
 void BlockTerminationSignals() {
   const sigset_t signals = TerminationSignals();

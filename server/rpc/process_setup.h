@@ -20,6 +20,11 @@ void KeepMessageMemory();
 // bytes of a caller, who is told instead.
 void SilenceParser();
 
+// Abseil built without NDEBUG, as Debian's is, records the order in which every
+// mutex of the process is taken, under one lock that all threads share. gRPC
+// takes some twenty mutexes a call.
+void SkipDeadlockDetection();
+
 // Blocks the signals that WaitForTermination() takes, in this thread and all
 // that it starts from now on, and ignores SIGPIPE.
 void BlockTerminationSignals();
