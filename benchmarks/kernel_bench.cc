@@ -72,7 +72,7 @@ class Meter {
       Job* const jobs[] = {&task->job};
       for (auto _ : state) {
         task->job.findings = {};
-        task->backend->Run(jobs);
+        task->backend->Run(jobs, [](size_t) {});
         benchmark::ClobberMemory();
       }
     }

@@ -102,7 +102,9 @@ PulledBatch BatchQueue::Pull(absl::Time now) {
 
   PulledBatch batch;
   BatchItem::Cost taken;
-  while (!lane.empty()) {
+  // The other workers are to find theirs.
+  const size_t share = (lane.size() + options_.workers - 1) / options_.workers;
+  while (!lane.empty() && batch.tickets.size() < share) {
     const BatchTicket& next = lane.front();
     if (const std::optional<DropReason> reason = next.Unwanted(now)) {
       batch.unwanted.push_back({PopFront(level, lane), *reason});

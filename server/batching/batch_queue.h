@@ -51,7 +51,8 @@ struct PulledBatch {
 //
 // Each priority has its own queue, first in first out. The oldest item of a
 // priority decides the key of the next batch, and younger items of that key
-// join it, in order, up to the first that does not fit. Items of other keys
+// join it, in order, up to the first that does not fit, and up to the key's
+// items divided by the workers, rounded up. Items of other keys
 // keep their place; since every pull removes the oldest item, none waits for
 // more pulls of its priority than it found items ahead of it. Normal priority
 // is pulled before low, except that low priority is pulled after

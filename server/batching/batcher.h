@@ -36,7 +36,9 @@ namespace lossd {
 //
 // What shares a batch. A worker that becomes free takes the oldest item of the
 // priority that is due and every younger one of the same key and priority, in
-// order of submission, until one does not fit the bounds of a batch. Items of
+// order of submission, until one does not fit the bounds of a batch or the
+// worker has its share: of what waits under the key, one part for each slot, so
+// that the other workers find theirs. Items of
 // one key and priority therefore leave the queue in the order of submission;
 // with several slots their batches may still overtake one another.
 //

@@ -5,6 +5,7 @@
 
 #include <string>
 
+#include "absl/functional/function_ref.h"
 #include "absl/types/span.h"
 #include "server/engine/evaluation.h"
 #include "server/kernels/job.h"
@@ -22,9 +23,12 @@ class Backend {
   virtual std::string target() const = 0;  // instruction set, such as "AVX3"
   virtual int parallelism() const = 0;     // threads or multiprocessors
 
-  // Runs every unit of every job and returns when their outputs, unit sums and
-  // findings are written. The jobs may be of different losses.
-  virtual void Run(absl::Span<Job* const> jobs) = 0;
+  // Runs every unit of every job and returns when all are done. `done` is
+  // called once for each job, with its position, as soon as its outputs, unit
+  // sums and findings are written: on any thread, and for several jobs at a
+  // time. The jobs may be of different losses.
+  virtual void Run(absl::Span<Job* const> jobs,
+                   absl::FunctionRef<void(size_t)> done) = 0;
 };
 
 }  // namespace lossd

@@ -6,7 +6,9 @@
 #include <utility>
 #include <vector>
 
+#include "absl/base/thread_annotations.h"
 #include "absl/strings/str_cat.h"
+#include "absl/synchronization/mutex.h"
 #include "server/base/ordered_sum.h"
 #include "server/base/worker_pool.h"
 #include "server/kernels/cpu/cpu_kernels.h"
@@ -19,24 +21,34 @@ namespace {
 // it over costs little beside it.
 constexpr int64_t kGrain = 1 << 16;
 
-// A range of units of one job.
+// A range of units of the job at `index`.
 struct Chunk {
-  Job* job;
+  size_t index;
   int64_t begin;
   int64_t end;
   int64_t elements;
+};
+
+// What is left to do of a job in several chunks.
+struct Remainder {
+  int64_t chunks = 0;
   Findings findings;
 };
 
-void AppendChunks(Job* job, std::vector<Chunk>* chunks) {
-  const int64_t elements =
-      job->geometry->row_loss ? job->geometry->row_length : kLeaf;
+int64_t ElementsOf(const Job& job) {
+  return job.geometry->row_loss ? job.geometry->row_length : kLeaf;
+}
+
+void AppendChunks(const Job& job, size_t index, std::vector<Chunk>* chunks) {
+  const int64_t elements = ElementsOf(job);
   const int64_t step =
       std::max<int64_t>(1, kGrain / std::max<int64_t>(1, elements));
-  for (int64_t begin = 0; begin < job->units; begin += step) {
-    const int64_t end = std::min(begin + step, job->units);
-    chunks->push_back({job, begin, end, (end - begin) * elements, {}});
-  }
+  int64_t begin = 0;
+  do {
+    const int64_t end = std::min(begin + step, job.units);
+    chunks->push_back({index, begin, end, (end - begin) * elements});
+    begin = end;
+  } while (begin < job.units);
 }
 
 // Where each thread's share of the chunks begins: small chunks, such as those
@@ -55,6 +67,41 @@ std::vector<size_t> Shares(const std::vector<Chunk>& chunks) {
   return begins;
 }
 
+// The chunks of some jobs, which threads run in any order.
+class ChunkedJobs {
+ public:
+  ChunkedJobs(absl::Span<Job* const> jobs, absl::FunctionRef<void(size_t)> done)
+      : jobs_(jobs), done_(done), remainders_(jobs.size()) {
+    for (size_t i = 0; i < jobs.size(); ++i) {
+      const size_t before = chunks_.size();
+      AppendChunks(*jobs[i], i, &chunks_);
+      remainders_[i].chunks = static_cast<int64_t>(chunks_.size() - before);
+    }
+  }
+
+  const std::vector<Chunk>& chunks() const { return chunks_; }
+
+  void Run(const KernelTable& kernels, const Chunk& chunk) {
+    Job& job = *jobs_[chunk.index];
+    const Findings findings = kernels.Run(job, chunk.begin, chunk.end);
+    Remainder& remainder = remainders_[chunk.index];
+    {
+      absl::MutexLock lock(&mutex_);
+      remainder.findings.Merge(findings);
+      if (--remainder.chunks > 0) return;
+    }
+    job.findings.Merge(remainder.findings);
+    done_(chunk.index);
+  }
+
+ private:
+  const absl::Span<Job* const> jobs_;
+  const absl::FunctionRef<void(size_t)> done_;
+  std::vector<Chunk> chunks_;
+  absl::Mutex mutex_;
+  std::vector<Remainder> remainders_ ABSL_GUARDED_BY(mutex_);
+};
+
 class CpuBackend : public Backend {
  public:
   CpuBackend(std::string name, int threads, const KernelTable& kernels)
@@ -66,18 +113,17 @@ class CpuBackend : public Backend {
   std::string target() const override { return kernels_.target; }
   int parallelism() const override { return pool_.threads(); }
 
-  void Run(absl::Span<Job* const> jobs) override {
-    std::vector<Chunk> chunks;
-    for (Job* job : jobs) AppendChunks(job, &chunks);
+  void Run(absl::Span<Job* const> jobs,
+           absl::FunctionRef<void(size_t)> done) override {
+    ChunkedJobs chunked(jobs, done);
+    const std::vector<Chunk>& chunks = chunked.chunks();
     const std::vector<size_t> shares = Shares(chunks);
     pool_.ParallelFor(
         static_cast<int64_t>(shares.size()) - 1, [&](int64_t share) {
           for (size_t i = shares[share]; i < shares[share + 1]; ++i) {
-            Chunk& chunk = chunks[i];
-            chunk.findings = kernels_.Run(*chunk.job, chunk.begin, chunk.end);
+            chunked.Run(kernels_, chunks[i]);
           }
         });
-    for (const Chunk& chunk : chunks) chunk.job->findings.Merge(chunk.findings);
   }
 
  private:

@@ -323,7 +323,8 @@ std::unique_ptr<Task> Engine::Prepare(Evaluation evaluation,
   return task;
 }
 
-void Engine::Run(absl::Span<Task* const> tasks) const {
+void Engine::Run(absl::Span<Task* const> tasks,
+                 absl::FunctionRef<void(size_t)> done) const {
   if (tasks.empty()) return;
   std::vector<Job*> jobs;
   jobs.reserve(tasks.size());
@@ -331,8 +332,10 @@ void Engine::Run(absl::Span<Task* const> tasks) const {
     SetUp(task);
     jobs.push_back(&task->job);
   }
-  tasks[0]->backend->Run(jobs);
-  for (Task* task : tasks) Finish(task);
+  tasks[0]->backend->Run(jobs, [&](size_t index) {
+    Finish(tasks[index]);
+    done(index);
+  });
 }
 
 }  // namespace lossd

@@ -7,6 +7,7 @@
 #include <memory>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/types/span.h"
 #include "server/engine/backend.h"
 #include "server/engine/evaluation.h"
@@ -64,8 +65,12 @@ class Engine {
                                 Violations* violations) const;
 
   // Computes the tasks, which share a backend, and fills in result or
-  // violations of each. No task shows in another's result.
-  void Run(absl::Span<Task* const> tasks) const;
+  // violations of each. No task shows in another's result. `done` is called
+  // once for each task, with its position, as soon as it is ready: on any
+  // thread, and for several tasks at a time.
+  void Run(
+      absl::Span<Task* const> tasks,
+      absl::FunctionRef<void(size_t)> done = [](size_t) {}) const;
 
   absl::Span<const std::unique_ptr<Backend>> backends() const {
     return backends_;

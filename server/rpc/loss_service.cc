@@ -305,19 +305,19 @@ void LossService::RunBatch(absl::Span<BatchItem* const> batch) {
     tasks.push_back(static_cast<Item*>(item)->call().task.get());
   }
   const absl::Time start = clock_.Now();
-  engine_.Run(tasks);
   // The clock can step back.
-  const absl::Duration computing =
-      std::max(clock_.Now() - start, absl::ZeroDuration());
-  recorder_.OnComputed(tasks, computing);
-  for (BatchItem* item : batch) {
-    const BatchPlacement& placement = item->placement();
-    Answer(static_cast<Item*>(item)->call(),
-           {.batch_requests = placement.batch_requests,
-            .batch_rows = placement.batch_units,
-            .queued = placement.queued,
-            .computing = computing});
-  }
+  const auto elapsed = [&] {
+    return std::max(clock_.Now() - start, absl::ZeroDuration());
+  };
+  engine_.Run(tasks, [&](size_t index) {
+    auto& item = static_cast<Item&>(*batch[index]);
+    const BatchPlacement& placement = item.placement();
+    Answer(item.call(), {.batch_requests = placement.batch_requests,
+                         .batch_rows = placement.batch_units,
+                         .queued = placement.queued,
+                         .computing = elapsed()});
+  });
+  recorder_.OnComputed(tasks, elapsed());
 }
 
 void LossService::Answer(ComputeCall& call, const RunRecord& run) {

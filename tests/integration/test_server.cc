@@ -79,7 +79,8 @@ std::shared_ptr<grpc::Channel> TestServer::NewChannel() const {
 HeldBackend::HeldBackend(Gate* gate)
     : gate_(gate), inner_(MakeReferenceBackend()) {}
 
-void HeldBackend::Run(absl::Span<Job* const> jobs) {
+void HeldBackend::Run(absl::Span<Job* const> jobs,
+                      absl::FunctionRef<void(size_t)> done) {
   {
     absl::MutexLock lock(&gate_->mutex);
     ++gate_->waiting;
@@ -87,7 +88,7 @@ void HeldBackend::Run(absl::Span<Job* const> jobs) {
     --gate_->waiting;
     gate_->computed += static_cast<int>(jobs.size());
   }
-  inner_->Run(jobs);
+  inner_->Run(jobs, done);
 }
 
 ErrorDetails DetailsOf(const grpc::Status& status) {

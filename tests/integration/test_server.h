@@ -79,7 +79,8 @@ class HeldBackend final : public Backend {
   std::string device() const override { return "cpu:0"; }
   std::string target() const override { return inner_->target(); }
   int parallelism() const override { return 1; }
-  void Run(absl::Span<Job* const> jobs) override;
+  void Run(absl::Span<Job* const> jobs,
+           absl::FunctionRef<void(size_t)> done) override;
 
  private:
   Gate* const gate_;

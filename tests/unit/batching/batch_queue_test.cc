@@ -106,6 +106,19 @@ TEST(BatchQueueTest, ABatchMayReachEachBoundExactlyButNotPassIt) {
   EXPECT_THAT(PullIds(by_requests), ElementsAre(1, 2, 3));
 }
 
+TEST(BatchQueueTest, EachWorkerTakesItsShareOfWhatWaits) {
+  BatchQueue queue([] {
+    BatcherOptions options = SmallOptions();
+    options.workers = 3;
+    return options;
+  }());
+  for (int id : {1, 2, 3, 4, 5, 6, 7}) Push(queue, {.id = id});
+  EXPECT_THAT(PullIds(queue), ElementsAre(1, 2, 3));
+  EXPECT_THAT(PullIds(queue), ElementsAre(4, 5));
+  EXPECT_THAT(PullIds(queue), ElementsAre(6));
+  EXPECT_THAT(PullIds(queue), ElementsAre(7));
+}
+
 TEST(BatchQueueTest, ASmallItemDoesNotOvertakeOneThatDoesNotFit) {
   BatchQueue queue(SmallOptions());
   Push(queue, {.id = 1, .cost = {.bytes = 600}});

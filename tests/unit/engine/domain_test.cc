@@ -3,6 +3,7 @@
 // Values outside their domain, which the kernel finds in its one pass, and the
 // evaluations that share a batch with them.
 
+#include <atomic>
 #include <cmath>
 #include <vector>
 
@@ -127,6 +128,25 @@ TEST(BatchTest, EveryLossInOneBatchAnswersAsAlone) {
     EXPECT_EQ(Digest(owned[i]->result), Digest(Answer(evaluations[i])))
         << cases[i].name;
   }
+}
+
+TEST(BatchTest, EachTaskIsReportedOnceWithItsResultWhenItIsDone) {
+  const std::vector<SampleCase> cases = SampleCases(Dtype::kFloat32);
+  std::vector<TestEvaluation> evaluations;
+  std::vector<std::unique_ptr<Task>> owned;
+  std::vector<Task*> tasks;
+  for (const SampleCase& each : cases) {
+    evaluations.push_back(each.All().Gradient());
+    owned.push_back(Prepare(evaluations.back()));
+    tasks.push_back(owned.back().get());
+  }
+  std::vector<std::atomic<int>> reports(tasks.size());
+  DefaultEngine().Run(tasks, [&](size_t index) {
+    EXPECT_TRUE(tasks[index]->result.loss.has_value() ||
+                tasks[index]->result.loss_tensor.present());
+    ++reports[index];
+  });
+  for (const auto& count : reports) EXPECT_EQ(count, 1);
 }
 
 TEST(BatchTest, AnEmptyBatchIsNothing) { DefaultEngine().Run({}); }
