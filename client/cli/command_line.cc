@@ -104,7 +104,7 @@ class Parser {
                    "float16, bfloat16, float32 or float64: of all floating "
                    "tensors");
     sub.add_option("--device", loss.device, "cpu, cuda or any");
-    sub.add_flag("--full", line_.full, "Show long tensors whole");
+    sub.add_flag("--all-values", line_.full, "Show long tensors whole");
     if (command != Command::kExplain) {
       sub.add_option("--outputs", loss.outputs,
                      "What to send back, such as loss,elementwise_losses");
@@ -129,7 +129,7 @@ class Parser {
     if (arguments.empty()) return arguments;
     const CLI::App* command = Find(arguments[0]);
     if (command == nullptr ||
-        command->get_option_no_throw("--full") == nullptr) {
+        command->get_option_no_throw("--all-values") == nullptr) {
       return arguments;
     }
     std::vector<std::string> rest = {arguments[0]};

@@ -38,6 +38,8 @@ struct TensorView {
   const uint8_t* data = nullptr;
 
   bool present() const { return dtype != Dtype::kUnspecified; }
+  // A tensor can be present with dtype and shape alone.
+  bool readable() const { return data != nullptr || elements == 0; }
 
   // The element at a linear index, for tensors of a class-index dtype.
   int64_t IndexAt(int64_t i) const {

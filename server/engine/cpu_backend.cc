@@ -36,7 +36,8 @@ struct Remainder {
 };
 
 int64_t ElementsOf(const Job& job) {
-  return job.geometry->row_loss ? job.geometry->row_length : kLeaf;
+  const Geometry& geometry = *job.geometry;
+  return geometry.row_loss ? geometry.row_length * geometry.steps : kLeaf;
 }
 
 void AppendChunks(const Job& job, size_t index, std::vector<Chunk>* chunks) {

@@ -7,8 +7,8 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "server/base/half.h"
 #include "server/base/ordered_sum.h"
+#include "server/engine/gradients.h"
 #include "server/engine/validation.h"
 
 namespace lossd {
@@ -18,41 +18,6 @@ bool Wants(const Evaluation& evaluation, Output output) {
   if (!evaluation.outputs.empty()) return evaluation.outputs.Has(output);
   return output == Output::kLoss ||
          (output == Output::kGradients && evaluation.gradient);
-}
-
-bool IsMean(const Evaluation& evaluation) {
-  return evaluation.reduction == Reduction::kMean ||
-         evaluation.reduction == Reduction::kDefault;
-}
-
-// Stores a double as an element of `dtype`; gives back what was stored.
-double StoreRounded(double value, Dtype dtype, uint8_t* to) {
-  const auto put = [&](auto rounded) {
-    std::memcpy(to, &rounded, sizeof(rounded));
-  };
-  switch (dtype) {
-    case Dtype::kFloat16: {
-      const Float16 half = ToFloat16(value);
-      put(half);
-      return ToFloat(half);
-    }
-    case Dtype::kBfloat16: {
-      const Bfloat16 half = ToBfloat16(value);
-      put(half);
-      return ToFloat(half);
-    }
-    case Dtype::kFloat32:
-      put(static_cast<float>(value));
-      return static_cast<float>(value);
-    default:
-      put(value);
-      return value;
-  }
-}
-
-OwnedTensor Allocate(Dtype dtype, const Shape& shape) {
-  const int64_t elements = ElementCount(shape).value();
-  return {dtype, shape, AlignedBuffer(elements * DtypeSize(dtype))};
 }
 
 Destination DestinationOf(OwnedTensor* tensor) {
@@ -93,10 +58,14 @@ Cost CostOf(const Evaluation& evaluation, const Geometry& geometry,
       kMetricSums +
       static_cast<int64_t>(evaluation.loss->schema.metrics.size());
   const int64_t tile = geometry.row_loss ? geometry.row_length : kLeaf;
-  return {static_cast<double>(evaluation.arguments.tensor(0).elements) *
-                  evaluation.loss->operations_per_element +
-              static_cast<double>(units),
-          units * sums * 8 + tile * 8 * (2 * kMaxTensors + 4)};
+  const double operations =
+      geometry.operations > 0
+          ? geometry.operations
+          : static_cast<double>(evaluation.arguments.tensor(0).elements) *
+                evaluation.loss->operations_per_element;
+  return {operations + static_cast<double>(units),
+          units * sums * 8 + tile * 8 * (2 * kMaxTensors + 4) +
+              geometry.scratch_bytes + WideGradientBytes(evaluation, geometry)};
 }
 
 int64_t InputBytes(const Evaluation& evaluation) {
@@ -114,35 +83,6 @@ bool FitsFloat(double scale) {
          (magnitude >= FLT_MIN && magnitude <= FLT_MAX);
 }
 
-void SetUpGradients(Task* task) {
-  const Evaluation& evaluation = task->evaluation;
-  Job& job = task->job;
-  double scale = 1;
-  if (evaluation.grad_output.present() &&
-      evaluation.grad_output.shape.empty()) {
-    scale = evaluation.grad_output.ValueAt(0);
-  } else {
-    job.grad_output = evaluation.grad_output;
-  }
-  if (job.mean) {
-    scale /= evaluation.normalizer.value_or(task->geometry.mean_denominator);
-  }
-  job.gradient_scale = scale;
-  if (!Wants(evaluation, Output::kGradients)) return;
-  const std::vector<int> slots = GradientSlots(evaluation);
-  task->result.gradients.resize(slots.size());
-  for (size_t i = 0; i < slots.size(); ++i) {
-    const TensorView& tensor = evaluation.arguments.tensor(slots[i]);
-    const Dtype dtype = evaluation.gradient_dtype == Dtype::kUnspecified
-                            ? tensor.dtype
-                            : evaluation.gradient_dtype;
-    GradientValue& gradient = task->result.gradients[i];
-    gradient.wrt = evaluation.loss->schema.tensors[slots[i]].name;
-    gradient.value = Allocate(dtype, tensor.shape);
-    job.gradients[slots[i]] = DestinationOf(&gradient.value);
-  }
-}
-
 // Allocates what the job writes.
 void SetUp(Task* task) {
   const Evaluation& evaluation = task->evaluation;
@@ -158,7 +98,8 @@ void SetUp(Task* task) {
   job.mean = IsMean(evaluation);
   SetUpGradients(task);
   const bool wide = lead.dtype == Dtype::kFloat64 ||
-                    evaluation.gradient_dtype == Dtype::kFloat64;
+                    evaluation.gradient_dtype == Dtype::kFloat64 ||
+                    GradientNeedsMean(evaluation, geometry);
   job.float_lanes =
       geometry.float_lanes && !wide && FitsFloat(job.gradient_scale);
 
@@ -186,11 +127,34 @@ void SetUp(Task* task) {
   job.unit_sums = task->unit_sums.data();
 }
 
-double SumOfUnits(const Task& task, int sum) {
+double SumOfUnits(absl::Span<const double> unit_sums, int64_t count, int sum) {
   OrderedSum total;
-  const double* units = task.unit_sums.data() + sum * task.units;
-  for (int64_t i = 0; i < task.units; ++i) total.Add(units[i]);
+  const double* units = unit_sums.data() + sum * count;
+  for (int64_t i = 0; i < count; ++i) total.Add(units[i]);
   return total.Total();
+}
+double SumOfUnits(const Task& task, int sum) {
+  return SumOfUnits(task.unit_sums, task.units, sum);
+}
+
+// Computes the mean, and nothing else, for gradients that need it.
+void FindMean(Task* task) {
+  std::vector<double> unit_sums(task->unit_sums.size());
+  Job job;
+  job.loss = task->job.loss;
+  job.loss_index = task->job.loss_index;
+  job.arguments = task->job.arguments;
+  job.geometry = task->job.geometry;
+  job.units = task->units;
+  job.unit_sums = unit_sums.data();
+  Job* const jobs[] = {&job};
+  task->backend->Run(jobs, [](size_t) {});
+  const double denominator = task->geometry.mean_denominator;
+  // Over 0 there is no mean, not an infinite one.
+  task->geometry.parameters[kMeanParameter] =
+      denominator == 0
+          ? std::nan("")
+          : SumOfUnits(unit_sums, task->units, kNumeratorSum) / denominator;
 }
 
 void FinishLoss(Task* task) {
@@ -219,8 +183,7 @@ void FinishLoss(Task* task) {
   }
   double loss = SumOfUnits(*task, kTotalSum);
   if (IsMean(evaluation)) {
-    loss = *result.mean_numerator /
-           evaluation.normalizer.value_or(task->geometry.mean_denominator);
+    loss = *result.mean_numerator / DenominatorOf(evaluation, task->geometry);
   }
   if (std::isnan(loss)) loss = std::nan("");
   result.loss_tensor = Allocate(dtype, {});
@@ -241,7 +204,8 @@ void Finish(Task* task) {
   result.non_finite = {findings.input_nan, findings.input_infinity,
                        findings.result_nan, findings.result_infinity};
   result.mean_numerator = SumOfUnits(*task, kNumeratorSum);
-  result.mean_denominator = task->geometry.mean_denominator;
+  FinishGradients(task);
+  result.mean_denominator = NaturalDenominator(evaluation, task->geometry);
   result.element_count = task->geometry.element_count;
   result.ignored_count = task->geometry.ignored_count;
   if (!result.gradients.empty()) {
@@ -330,6 +294,7 @@ void Engine::Run(absl::Span<Task* const> tasks,
   jobs.reserve(tasks.size());
   for (Task* task : tasks) {
     SetUp(task);
+    if (GradientNeedsMean(task->evaluation, task->geometry)) FindMean(task);
     jobs.push_back(&task->job);
   }
   tasks[0]->backend->Run(jobs, [&](size_t index) {

@@ -43,6 +43,9 @@ struct Task {
 
   // What the kernels read and write.
   Job job;
+  // By position in result.gradients: the gradient of each element of the loss,
+  // in double, with respect to a tensor that broadcasts; else absent.
+  std::vector<OwnedTensor> wide_gradients;
   std::vector<double> unit_sums;
 };
 

@@ -11,8 +11,8 @@
 #include <vector>
 
 #include "absl/strings/string_view.h"
-#include "server/base/aligned_buffer.h"
 #include "server/base/tensor_view.h"
+#include "server/engine/owned_tensor.h"
 #include "server/losses/arguments.h"
 #include "server/losses/loss.h"
 
@@ -57,20 +57,13 @@ struct Evaluation {
   std::optional<double> normalizer;
   DeviceClass device = DeviceClass::kUnspecified;
   OutputSet outputs;  // empty: the loss, and the gradients if `gradient`
+  // Nothing is computed; tensors may be without data.
+  bool validate_only = false;
 
   bool gradient = false;         // ComputeGradient, else ComputeLoss
   std::vector<std::string> wrt;  // empty: the schema's default
   Dtype gradient_dtype = Dtype::kUnspecified;
   TensorView grad_output;  // absent: ones
-};
-
-// A dense row-major tensor with its memory.
-struct OwnedTensor {
-  Dtype dtype = Dtype::kUnspecified;
-  Shape shape;
-  AlignedBuffer data;  // exactly the elements
-
-  bool present() const { return dtype != Dtype::kUnspecified; }
 };
 
 struct MetricValue {

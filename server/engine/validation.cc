@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "server/engine/gradients.h"
 
 namespace lossd {
 namespace {
@@ -89,9 +90,11 @@ void CheckWrt(const Evaluation& evaluation, Violations* violations) {
     } else if (!evaluation.arguments.has(slot)) {
       problem = "was not sent";
     } else if (!IsDifferentiable(evaluation, slot)) {
-      problem =
-          absl::StrCat("is not differentiable as ",
-                       DtypeName(evaluation.arguments.tensor(slot).dtype));
+      problem = IsFloating(evaluation.arguments.tensor(slot).dtype)
+                    ? "is not differentiable with class indices"
+                    : absl::StrCat(
+                          "is not differentiable as ",
+                          DtypeName(evaluation.arguments.tensor(slot).dtype));
     }
     for (size_t k = 0; k < i && problem.empty(); ++k) {
       if (evaluation.wrt[k] == name) problem = "is there twice";
@@ -186,8 +189,15 @@ void CheckParameters(const Evaluation& evaluation, Violations* violations) {
 }
 
 void CheckOptions(const Evaluation& evaluation, Violations* violations) {
-  const bool mean = evaluation.reduction == Reduction::kMean ||
-                    evaluation.reduction == Reduction::kDefault;
+  const bool mean = IsMean(evaluation);
+  if (evaluation.reduction == Reduction::kBatchMean &&
+      !evaluation.loss->schema.has_batch_mean) {
+    violations->Add(
+        Reason::kOptionInvalid, "evaluation.reduction",
+        absl::StrCat("reduction = REDUCTION_BATCHMEAN goes with kl_div only: ",
+                     evaluation.loss->schema.name,
+                     " has REDUCTION_NONE, REDUCTION_MEAN and REDUCTION_SUM."));
+  }
   if (evaluation.normalizer.has_value()) {
     const double value = *evaluation.normalizer;
     if (!(value > 0) || std::isinf(value)) {
@@ -269,8 +279,18 @@ void CheckCost(const Cost& cost, int64_t response_bytes,
 }
 
 bool IsDifferentiable(const Evaluation& evaluation, int slot) {
-  return evaluation.loss->schema.tensors[slot].differentiable &&
-         IsFloating(evaluation.arguments.tensor(slot).dtype);
+  const LossSchema& schema = evaluation.loss->schema;
+  const Arguments& arguments = evaluation.arguments;
+  if (schema.tensors[slot].role == TensorRole::kWeight) {
+    for (size_t i = 0; i < schema.tensors.size(); ++i) {
+      if (schema.tensors[i].dtypes == DtypeRule::kClassIndexOrAsLeading &&
+          !IsFloating(arguments.tensor(static_cast<int>(i)).dtype)) {
+        return false;
+      }
+    }
+  }
+  return schema.tensors[slot].differentiable &&
+         IsFloating(arguments.tensor(slot).dtype);
 }
 
 std::vector<int> GradientSlots(const Evaluation& evaluation) {

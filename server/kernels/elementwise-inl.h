@@ -45,17 +45,18 @@ class ElementwiseKernel {
     }
   };
 
-  Source Load(const TensorView& tensor, int64_t begin, int64_t n,
-              Lane* scratch) {
-    const Shape& shape = job_.arguments->tensor(0).shape;
+  // `view` is the tensor's shape as it broadcasts.
+  Source Load(const TensorView& tensor, const Shape& view, int64_t begin,
+              int64_t n, Lane* scratch) {
+    const Shape& shape = job_.geometry->loss_shape;
     Source source;
     if (!tensor.present()) return source;
     if (tensor.elements == 1) {
       source.uniform = tensor.ValueAt(0);
-    } else if (tensor.shape == shape) {
+    } else if (view == shape) {
       source.tile = LoadTile(tensor, begin, n, scratch);
     } else {
-      BroadcastTile(tensor, shape, begin, n, scratch);
+      BroadcastTile(tensor, view, shape, begin, n, scratch);
       source.tile = scratch;
     }
     return source;
@@ -78,10 +79,13 @@ class ElementwiseKernel {
     int tile = 0;
     for (int slot = 0; slot < M::kTensors; ++slot) {
       const TensorView& tensor = job_.arguments->tensor(slot);
-      sources_[slot] = Load(tensor, begin, n, Scratch(tile++));
+      const auto& view = job_.geometry->views[slot];
+      sources_[slot] =
+          Load(tensor, view ? *view : tensor.shape, begin, n, Scratch(tile++));
       if (tensor.present()) InspectSource(slot, sources_[slot], n);
     }
-    grad_output_ = Load(job_.grad_output, begin, n, Scratch(tile++));
+    grad_output_ = Load(job_.grad_output, job_.grad_output.shape, begin, n,
+                        Scratch(tile++));
 
     const OutputTile<V> losses(job_.elementwise_losses, begin, 1,
                                Scratch(tile++));

@@ -1,45 +1,36 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Everything that depends on the arithmetic type, from tiles to the table of
-// kernels. A kernel room includes this inside its namespace, after its
-// arithmetic types, math-inl.h and lane_loops-inl.h.
+// Everything that depends on the arithmetic type, from tiles to the kernels of a
+// loss. A kernel room includes this inside its namespace, after its arithmetic
+// types, math-inl.h and lane_loops-inl.h, and before a loss's mathematics.
 
 // In the order in which they need one another.
 // clang-format off
 #include "server/kernels/tiles-inl.h"
 #include "server/kernels/elementwise-inl.h"
 #include "server/kernels/rows-inl.h"
-#include "loss_math.inc"
+#include "server/kernels/sequences-inl.h"
+#include "server/losses/triplet-inl.h"
 // clang-format on
 
 template <class M, class V>
 Findings RunKernel(const Job& job, int64_t begin, int64_t end) {
-  if constexpr (M::kRows) {
+  if constexpr (M::kSequences) {
+    return SequenceKernel<M, V>::Run(job, begin, end);
+  } else if constexpr (M::kRows) {
     return RowKernel<M, V>::Run(job, begin, end);
   } else {
     return ElementwiseKernel<M, V>::Run(job, begin, end);
   }
 }
 
-// The same over float lanes, where the loss has them.
-template <class M, class F>
-constexpr Kernel FloatKernel() {
-  if constexpr (M::kFloatLanes) {
-    return &RunKernel<M, F>;
-  } else {
-    return nullptr;
+// The kernels of the loss whose mathematics is Math, over float lanes of type F
+// and double lanes of type D.
+template <template <class> class Math, class F, class D>
+constexpr LossKernels KernelsOf() {
+  LossKernels kernels = {nullptr, &RunKernel<Math<D>, D>};
+  if constexpr (Math<F>::kFloatLanes) {
+    kernels.float_lanes = &RunKernel<Math<F>, F>;
   }
-}
-
-// The kernels of every loss, over float lanes of type F and double lanes of
-// type D.
-template <class F, class D>
-absl::Span<const LossKernels> AllKernels() {
-  static constexpr LossKernels kKernels[] = {
-#define LOSSD_LOSS(name) \
-  {FloatKernel<name::Math<F>, F>(), &RunKernel<name::Math<D>, D>},
-#include "loss_rows.inc"
-#undef LOSSD_LOSS
-  };
-  return kKernels;
+  return kernels;
 }

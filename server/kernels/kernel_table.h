@@ -5,8 +5,8 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
-#include "absl/types/span.h"
 #include "server/kernels/job.h"
 
 namespace lossd {
@@ -26,7 +26,7 @@ struct LossKernels {
 // this table and no other.
 struct KernelTable {
   std::string target;
-  absl::Span<const LossKernels> losses;  // in the order of AllLosses()
+  std::vector<LossKernels> losses;  // in the order of AllLosses()
 
   Findings Run(const Job& job, int64_t begin, int64_t end) const {
     const LossKernels& kernels = losses[job.loss_index];

@@ -64,6 +64,7 @@ inline int64_t FirstMaximum(const typename V::Lane* x, int64_t n) {
 // an absent weight is 1. kFloatLanes: it can be computed in lanes of float.
 struct ElementwiseLoss {
   static constexpr bool kRows = false;
+  static constexpr bool kSequences = false;
   static constexpr bool kFloatLanes = false;
 };
 
@@ -81,16 +82,23 @@ struct Element {
 // the sum is its part of the mean's numerator.
 struct RowLoss {
   static constexpr bool kRows = true;
+  static constexpr bool kSequences = false;
   static constexpr bool kFloatLanes = false;
   static constexpr bool kHasTotal = false;
   static constexpr bool kUsesLabelOnly = false;
+  // The first parameter is the class index of rows to ignore.
+  static constexpr bool kHasIgnoreIndex = false;
+  // Rows of scratch that Evaluate wants.
+  static constexpr int kWorkspaceRows = 0;
 };
 
 enum class Operand {
   kRow,          // a row
   kRowOrScalar,  // a row, or one value for it
+  kScalar,       // one value for the row
   kClass,        // a class index
   kRowOrClass,   // a row, or a class index
+  kClasses,      // a row of class indices, up to the first -1
   kShared,       // a vector that all rows share
 };
 
@@ -101,7 +109,9 @@ struct Row {
   const double* parameters;
   int64_t label;                     // the class index, where there is one
   const Lane* operand[kMaxTensors];  // null where absent
-  double scalar[kMaxTensors];        // of kRowOrScalar, where operand is null
+  const int64_t* classes;            // of kClasses
+  int64_t class_count;
+  double scalar[kMaxTensors];   // of kScalar, and of kRowOrScalar without row
   bool mean;                    // the mean, or what replaces it, is in force
   double scale;                 // multiplies the gradient
   const Lane* scales;           // multiply besides, element by element; or null
@@ -110,6 +120,29 @@ struct Row {
   Lane* probability;
   Lane* log_probability;
   bool wants_predicted;
+  Lane* workspace;  // kWorkspaceRows rows, `stride` apart, not initialised
+  int64_t stride;
+};
+
+// A loss that looks at a sequence of rows of slot 0 at a time. Math<V> has
+// Bind(), which finds a sequence, WorkspaceLanes(), and Evaluate(sequence,
+// workspace, steps) that gives its loss, where `steps` loads rows and takes
+// gradients.
+struct SequenceLoss {
+  static constexpr bool kRows = false;
+  static constexpr bool kSequences = true;
+  static constexpr bool kFloatLanes = false;
+};
+
+struct Sequence {
+  int64_t steps = 0;  // at most those of slot 0
+  int64_t classes = 0;
+  const int64_t* labels = nullptr;
+  int64_t label_count = 0;
+  const double* parameters = nullptr;
+  double share = 1;  // of the loss in the mean's numerator
+  double scale = 1;  // multiplies the gradient
+  bool wants_gradient = false;
 };
 
 struct RowResult {

@@ -10,6 +10,8 @@ class RowKernel {
   static constexpr int kOperandCount =
       static_cast<int>(sizeof(M::kOperands) / sizeof(M::kOperands[0]));
 
+  static constexpr int kTiles = 2 * kOperandCount + 4;
+
   static Findings Run(const Job& job, int64_t begin, int64_t end) {
     RowKernel kernel(job);
     for (int64_t row = begin; row < end; ++row) kernel.RunRow(row);
@@ -22,8 +24,9 @@ class RowKernel {
         geometry_(*job.geometry),
         // A tile must be addressable even where rows are empty.
         tile_((geometry_.row_length + V::kLanes) / V::kLanes * V::kLanes),
-        scratch_((2 * kOperandCount + 4) * tile_ *
-                 static_cast<int64_t>(sizeof(Lane))) {
+        scratch_((kTiles + M::kWorkspaceRows) * tile_ *
+                 static_cast<int64_t>(sizeof(Lane))),
+        classes_(HasClasses() ? geometry_.row_length * 8 : 0) {
     for (int slot = 0; slot < kMaxTensors; ++slot) {
       if (job.loss->schema.tensors.size() > static_cast<size_t>(slot) &&
           job.loss->schema.tensors[slot].role == TensorRole::kMask &&
@@ -38,6 +41,13 @@ class RowKernel {
         Inspect<V>(job, slot, shared_[slot], tensor.elements, &findings_);
       }
     }
+  }
+
+  static constexpr bool HasClasses() {
+    for (Operand operand : M::kOperands) {
+      if (operand == Operand::kClasses) return true;
+    }
+    return false;
   }
 
   Lane* Scratch(int tile) {
@@ -76,8 +86,11 @@ class RowKernel {
       } else if (operand == Operand::kClass ||
                  operand == Operand::kRowOrClass) {
         row->label = tensor.IndexAt(index);
-      } else if (operand == Operand::kRowOrScalar) {
+      } else if (operand == Operand::kRowOrScalar ||
+                 operand == Operand::kScalar) {
         row->scalar[slot] = tensor.ValueAt(index);
+      } else if (operand == Operand::kClasses) {
+        LoadClasses(tensor, index, row);
       }
     }
     if (mask_ >= 0) ClearMasked(row);
@@ -89,12 +102,26 @@ class RowKernel {
         const int64_t first = one ? row->label : 0;
         Inspect<V>(job_, slot, row->operand[slot] + first,
                    one ? 1 : row->length, &findings_);
-      } else if (M::kOperands[slot] == Operand::kRowOrScalar &&
+      } else if ((M::kOperands[slot] == Operand::kRowOrScalar ||
+                  M::kOperands[slot] == Operand::kScalar) &&
                  row->length > 0) {
         const Lane value = static_cast<Lane>(row->scalar[slot]);
         Inspect<V>(job_, slot, &value, 1, &findings_);
       }
     }
+  }
+
+  void LoadClasses(const TensorView& tensor, int64_t index, Row<V>* row) {
+    auto* classes = reinterpret_cast<int64_t*>(classes_.data());
+    const int64_t first = index * geometry_.row_length;
+    int64_t count = 0;
+    while (count < geometry_.row_length) {
+      const int64_t label = tensor.IndexAt(first + count);
+      if (label < 0) break;
+      classes[count++] = label;
+    }
+    row->classes = classes;
+    row->class_count = count;
   }
 
   // Whether an output other than the loss and its gradients is wanted.
@@ -119,12 +146,12 @@ class RowKernel {
   }
 
   bool IsIgnored(int64_t index) const {
+    if (!M::kHasIgnoreIndex) return false;
     for (int slot = 0; slot < kOperandCount; ++slot) {
       const TensorView& tensor = job_.arguments->tensor(slot);
       const Operand operand = M::kOperands[slot];
       if ((operand == Operand::kClass || operand == Operand::kRowOrClass) &&
           !IsFloating(tensor.dtype)) {
-        // Whatever has class indices has ignore_index as its first parameter.
         return static_cast<double>(tensor.IndexAt(index)) ==
                geometry_.parameters[0];
       }
@@ -140,6 +167,8 @@ class RowKernel {
     row.mean = job_.mean;
     row.scale = job_.gradient_scale;
     row.wants_predicted = job_.predicted_classes != nullptr;
+    row.workspace = Scratch(kTiles);
+    row.stride = tile_;
     ignored_ = IsIgnored(index);
     LoadOperands(index, &row);
     int tile = kOperandCount;
@@ -227,6 +256,7 @@ class RowKernel {
   const Geometry& geometry_;
   const int64_t tile_;
   AlignedBuffer scratch_;
+  AlignedBuffer classes_;
   int mask_ = -1;
   bool ignored_ = false;
   const Lane* shared_[kMaxTensors] = {};

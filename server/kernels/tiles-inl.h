@@ -86,16 +86,17 @@ inline const Lane* LoadTile(const TensorView& tensor, int64_t begin, int64_t n,
   return tile;
 }
 
-// The elements of `tensor`, broadcast to `shape`, for the linear indices of
-// shape from `begin` on.
+// The elements of `tensor`, taken to be of shape `view` and broadcast to
+// `shape`, for the linear indices of shape from `begin` on.
 template <class Lane>
-inline void BroadcastTile(const TensorView& tensor, const Shape& shape,
-                          int64_t begin, int64_t n, Lane* tile) {
+inline void BroadcastTile(const TensorView& tensor, const Shape& view,
+                          const Shape& shape, int64_t begin, int64_t n,
+                          Lane* tile) {
   const size_t dims = shape.size();
   Shape strides(dims, 0);
   int64_t stride = 1;
-  for (size_t i = 1; i <= tensor.shape.size(); ++i) {
-    const int64_t size = tensor.shape[tensor.shape.size() - i];
+  for (size_t i = 1; i <= view.size(); ++i) {
+    const int64_t size = view[view.size() - i];
     strides[dims - i] = size == 1 ? 0 : stride;
     stride *= size;
   }

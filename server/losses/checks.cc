@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "server/base/ordered_sum.h"
+#include "server/base/tensor_sum.h"
 
 namespace lossd {
 namespace {
@@ -52,6 +53,11 @@ TensorSchema WeightSchema(absl::string_view name, absl::string_view shape_rule,
           .required = false,
           .shape_rule = shape_rule,
           .description = description};
+}
+
+TensorSchema Differentiable(TensorSchema schema) {
+  schema.differentiable = true;
+  return schema;
 }
 
 TensorSchema Within(TensorSchema schema, double minimum, double maximum,
@@ -130,25 +136,66 @@ void CheckClassShapes(const LossSchema& schema, const Arguments& arguments,
                      ShapeName(layout.sample_shape),
                      ": input's shape without the class dimension."));
   }
-  const TensorView& weight = arguments.tensor(weight_slot);
-  if (weight.present() &&
-      (weight.shape.size() != 1 || weight.shape[0] != layout.classes)) {
-    violations->Add(
-        Reason::kShapeMismatch, schema.tensors[weight_slot].name,
-        absl::StrCat("weight has shape ", ShapeName(weight.shape),
-                     ", but input of shape ", ShapeName(input.shape),
-                     " needs one weight for each class: [", layout.classes,
-                     "]."));
-  }
+  CheckClassWeight(schema, arguments, weight_slot, layout.classes, violations);
+}
+
+void CheckRows(const LossSchema& schema, const Arguments& arguments,
+               Violations* violations) {
+  const TensorView& lead = arguments.tensor(0);
+  if (!lead.shape.empty()) return;
+  const TensorSchema& tensor = schema.tensors[0];
+  violations->Add(
+      Reason::kShapeMismatch, tensor.name,
+      absl::StrCat(tensor.name, " is a scalar, but ", schema.name,
+                   " needs at least one dimension: ", tensor.shape_rule, "."));
+}
+
+void CheckRowOrRows(const LossSchema& schema, const Arguments& arguments,
+                    Violations* violations) {
+  const Shape& shape = arguments.tensor(0).shape;
+  const TensorSchema& tensor = schema.tensors[0];
+  if (shape.size() == 1 || shape.size() == 2) return;
+  violations->Add(
+      Reason::kShapeMismatch, tensor.name,
+      absl::StrCat(tensor.name, " has shape ", ShapeName(shape), ", but ",
+                   schema.name, " needs ", tensor.shape_rule, "."));
+}
+
+void CheckScores(const LossSchema& schema, const Arguments& arguments,
+                 Violations* violations) {
+  CheckRowOrRows(schema, arguments, violations);
+  const Shape& shape = arguments.tensor(0).shape;
+  const absl::string_view name = schema.tensors[0].name;
+  if (shape.empty() || shape.back() > 0) return;
+  violations->Add(Reason::kShapeMismatch, name,
+                  absl::StrCat(name, " has shape ", ShapeName(shape), ", but ",
+                               schema.name, " needs at least one class."));
+}
+
+void CheckClassWeight(const LossSchema& schema, const Arguments& arguments,
+                      int slot, int64_t classes, Violations* violations) {
+  const TensorView& weight = arguments.tensor(slot);
+  if (!weight.present() || weight.shape == Shape({classes})) return;
+  violations->Add(
+      Reason::kShapeMismatch, schema.tensors[slot].name,
+      absl::StrCat("weight has shape ", ShapeName(weight.shape),
+                   ", but input of shape ",
+                   ShapeName(arguments.tensor(0).shape),
+                   " needs one weight for each class: [", classes, "]."));
 }
 
 ClassCounts CountClasses(const LossSchema& schema, const Arguments& arguments,
-                         int target_slot, int weight_slot, int64_t ignore_index,
+                         int target_slot, int weight_slot,
+                         std::optional<int64_t> ignore_index,
                          absl::string_view hint, Violations* violations) {
   const TensorView& target = arguments.tensor(target_slot);
   const TensorView& weight = arguments.tensor(weight_slot);
   const int64_t classes = LayOutClasses(arguments.tensor(0)).classes;
   ClassCounts counts;
+  if (!target.readable() || (weight.present() && !weight.readable())) {
+    counts.known = false;
+    return counts;
+  }
   int64_t bad = 0;
   int64_t first_bad = 0;
   OrderedSum sum;
@@ -182,6 +229,44 @@ ClassCounts CountClasses(const LossSchema& schema, const Arguments& arguments,
   return counts;
 }
 
+std::vector<TensorSchema> TripletSchemas() {
+  const auto tensor = [](absl::string_view name, DtypeRule dtypes,
+                         absl::string_view shape_rule,
+                         absl::string_view description) {
+    return TensorSchema{.name = name,
+                        .role = TensorRole::kInput,
+                        .dtypes = dtypes,
+                        .required = true,
+                        .differentiable = true,
+                        .default_wrt = true,
+                        .shape_rule = shape_rule,
+                        .description = description};
+  };
+  return {
+      tensor("anchor", DtypeRule::kLeading, "[D] or [*, D]", "The samples."),
+      tensor("positive", DtypeRule::kSameAsLeading, "anchor's",
+             "Samples of the anchor's class."),
+      tensor("negative", DtypeRule::kSameAsLeading, "anchor's",
+             "Samples of other classes.")};
+}
+
+ParameterSchema SwapSchema() {
+  return {.name = "swap",
+          .type = ParameterType::kBool,
+          .default_value = 0,
+          .range = "false or true",
+          .description =
+              "Use the smaller of d(anchor, negative) and "
+              "d(positive, negative)."};
+}
+
+void CheckTriplet(const LossSchema& schema, const Arguments& arguments,
+                  Violations* violations) {
+  CheckRows(schema, arguments, violations);
+  CheckSameShape(schema, arguments, 1, violations);
+  CheckSameShape(schema, arguments, 2, violations);
+}
+
 Geometry ElementwiseGeometry(const LossSchema& schema,
                              const Arguments& arguments) {
   Geometry geometry;
@@ -190,7 +275,22 @@ Geometry ElementwiseGeometry(const LossSchema& schema,
   geometry.class_shape = lead.shape;
   geometry.element_count = lead.elements;
   geometry.mean_denominator = static_cast<double>(lead.elements);
+  geometry.batch_size =
+      lead.shape.empty() ? 1 : static_cast<double>(lead.shape[0]);
   geometry.loss_per_element = true;
+  BindParameters(schema, arguments, &geometry);
+  return geometry;
+}
+
+Geometry RowGeometry(const LossSchema& schema, const Arguments& arguments) {
+  const Shape& shape = arguments.tensor(0).shape;
+  Geometry geometry;
+  geometry.loss_shape.assign(shape.begin(), shape.end() - 1);
+  geometry.row_length = shape.back();
+  geometry.rows = ElementCount(geometry.loss_shape).value();
+  geometry.element_count = geometry.rows;
+  geometry.mean_denominator = static_cast<double>(geometry.rows);
+  geometry.row_loss = true;
   BindParameters(schema, arguments, &geometry);
   return geometry;
 }
@@ -208,6 +308,28 @@ Geometry ClassGeometry(const LossSchema& schema, const Arguments& arguments) {
   geometry.mean_denominator = static_cast<double>(geometry.rows);
   BindParameters(schema, arguments, &geometry);
   return geometry;
+}
+
+void DivideByWeight(const Arguments& arguments, int slot, Geometry* geometry) {
+  const TensorView& weight = arguments.tensor(slot);
+  if (!weight.present()) return;
+  geometry->divides_by_weight = true;
+  geometry->counted = weight.readable();
+  if (geometry->counted) geometry->mean_denominator = SumOfTensor(weight);
+}
+
+ParameterSchema MarginSchema(double default_value, bool positive,
+                             absl::string_view description) {
+  ParameterSchema margin = {.name = "margin",
+                            .type = ParameterType::kDouble,
+                            .default_value = default_value,
+                            .range = positive ? "greater than 0" : "finite",
+                            .description = description};
+  if (positive) {
+    margin.minimum = 0;
+    margin.minimum_open = true;
+  }
+  return margin;
 }
 
 ParameterSchema IgnoreIndexSchema() {

@@ -7,7 +7,9 @@
 #define LOSSD_SERVER_LOSSES_CHECKS_H_
 
 #include <cstdint>
+#include <optional>
 #include <string>
+#include <vector>
 
 #include "absl/strings/string_view.h"
 #include "server/losses/loss.h"
@@ -23,6 +25,9 @@ TensorSchema TargetSchema(absl::string_view shape_rule,
                           absl::string_view description);
 TensorSchema WeightSchema(absl::string_view name, absl::string_view shape_rule,
                           absl::string_view description);
+
+// The same tensor with a gradient.
+TensorSchema Differentiable(TensorSchema schema);
 
 // The same tensor with values in [minimum, maximum] only; `hint` says what to
 // do about others.
@@ -51,25 +56,62 @@ ClassLayout LayOutClasses(const TensorView& input);
 void CheckClassShapes(const LossSchema& schema, const Arguments& arguments,
                       int target_slot, int weight_slot, Violations* violations);
 
-// What the class indices come to: how many are ignored, and the sum of the
-// weights of the others (their number without weights). An index outside
+// Slot 0 has at least one dimension.
+void CheckRows(const LossSchema& schema, const Arguments& arguments,
+               Violations* violations);
+
+// Slot 0 is of shape [C] or [N, C].
+void CheckRowOrRows(const LossSchema& schema, const Arguments& arguments,
+                    Violations* violations);
+
+// Slot 0 is of shape [C] or [N, C], and C is not 0.
+void CheckScores(const LossSchema& schema, const Arguments& arguments,
+                 Violations* violations);
+
+// The tensor in `slot` is of shape [classes], if it is there.
+void CheckClassWeight(const LossSchema& schema, const Arguments& arguments,
+                      int slot, int64_t classes, Violations* violations);
+
+// What the class indices come to: how many are ignored (without ignore_index:
+// none), and the sum of the weights of the others (their number without
+// weights). An index outside
 // [0, C) that is not `ignore_index` is a violation, which names the first and
 // counts all, followed by `hint`.
 struct ClassCounts {
+  bool known = true;  // false where target or weight has no data
   int64_t ignored = 0;
   double weight = 0;
 };
 ClassCounts CountClasses(const LossSchema& schema, const Arguments& arguments,
-                         int target_slot, int weight_slot, int64_t ignore_index,
+                         int target_slot, int weight_slot,
+                         std::optional<int64_t> ignore_index,
                          absl::string_view hint, Violations* violations);
+
+// What the triplet losses share: anchor, positive and negative, of one shape
+// with at least one dimension, and the parameter swap.
+std::vector<TensorSchema> TripletSchemas();
+ParameterSchema SwapSchema();
+void CheckTriplet(const LossSchema& schema, const Arguments& arguments,
+                  Violations* violations);
 
 // The geometry of a loss with one value for each element of slot 0.
 Geometry ElementwiseGeometry(const LossSchema& schema,
                              const Arguments& arguments);
 
+// The geometry of a loss with one value for each row of slot 0's last
+// dimension.
+Geometry RowGeometry(const LossSchema& schema, const Arguments& arguments);
+
 // The geometry of a loss with one value for each row of classes of slot 0: of
 // weight 1, none ignored.
 Geometry ClassGeometry(const LossSchema& schema, const Arguments& arguments);
+
+// Makes the mean that of the weights in `slot`, if they are there.
+void DivideByWeight(const Arguments& arguments, int slot, Geometry* geometry);
+
+// The parameter margin, in force when unset, of that range.
+ParameterSchema MarginSchema(double default_value, bool positive,
+                             absl::string_view description);
 
 // The parameter ignore_index.
 ParameterSchema IgnoreIndexSchema();

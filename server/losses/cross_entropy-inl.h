@@ -111,6 +111,7 @@ inline double Others(const Softmax& softmax, double x) {
 template <class V>
 struct Math : RowLoss {
   using Lane = typename V::Lane;
+  static constexpr bool kHasIgnoreIndex = true;
   static constexpr Operand kOperands[] = {Operand::kRow, Operand::kRowOrClass,
                                           Operand::kShared};
   static constexpr bool kFloatLanes = true;
@@ -168,8 +169,8 @@ struct Math : RowLoss {
     result->underflow += g[row.label] == 0 && exact != 0;
   }
 
-  // The mass on the classes from i on: w_c * ((1 - e) * q_c + e / C).
-  static LOSSD_FN V Mass(const Row<V>& row, int64_t i, int64_t n) {
+  // The mass on the classes from i on without weights: (1 - e) * q_c + e / C.
+  static LOSSD_FN V Share(const Row<V>& row, int64_t i, int64_t n) {
     const double smoothing = row.parameters[kLabelSmoothing];
     const V spread = V::Set(smoothing / static_cast<double>(row.length));
     V mass = spread;
@@ -182,9 +183,15 @@ struct Math : RowLoss {
       mass =
           Select(from & Not(after), V::Set((1.0 - smoothing)) + spread, spread);
     }
-    if (row.operand[kWeight])
-      mass = mass * LoadUpTo<V>(row.operand[kWeight] + i, n);
     return mass;
+  }
+
+  // And with them.
+  static LOSSD_FN V Mass(const Row<V>& row, int64_t i, int64_t n) {
+    const V share = Share(row, i, n);
+    return row.operand[kWeight]
+               ? share * LoadUpTo<V>(row.operand[kWeight] + i, n)
+               : share;
   }
 
   static void Dense(const Row<V>& row, const Softmax& softmax, double log1p_d,
@@ -204,7 +211,8 @@ struct Math : RowLoss {
     const double total = SumOfLanes(Widen(mass));
     result->loss = SumOfLanes(Widen(far)) + total * log1p_d;
     if (row.gradient[kInput]) InputGradient(row, softmax, total, result);
-    if (row.gradient[kTarget]) TargetGradient(row, softmax, log1p_d, result);
+    if (row.gradient[kTarget]) TargetGradient(row, softmax, log1p_d);
+    if (row.gradient[kWeight]) WeightGradient(row, softmax, log1p_d);
   }
 
   // p_c * (A - a_c) - (1 - p_c) * a_c, with A the sum of a.
@@ -235,7 +243,7 @@ struct Math : RowLoss {
 
   // (1 - e) * w_c * -log p_c.
   static void TargetGradient(const Row<V>& row, const Softmax& softmax,
-                             double log1p_d, RowResult*) {
+                             double log1p_d) {
     const Lane* x = row.operand[kInput];
     const V max = V::Set(softmax.max);
     const V scale = V::Set(row.scale * (1.0 - row.parameters[kLabelSmoothing]));
@@ -246,6 +254,19 @@ struct Math : RowLoss {
         value = MulOrZero(LoadUpTo<V>(row.operand[kWeight] + i, n), value);
       }
       StoreUpTo(Canonical(value * scale), row.gradient[kTarget] + i, n);
+    }
+  }
+
+  // ((1 - e) * q_c + e / C) * -log p_c.
+  static void WeightGradient(const Row<V>& row, const Softmax& softmax,
+                             double log1p_d) {
+    const V max = V::Set(softmax.max);
+    for (int64_t i = 0; i < row.length; i += V::kLanes) {
+      const int64_t n = row.length - i;
+      const V loss =
+          (max - LoadUpTo<V>(row.operand[kInput] + i, n)) + V::Set(log1p_d);
+      const V value = MulOrZero(Share(row, i, n), loss) * V::Set(row.scale);
+      StoreUpTo(Canonical(value), row.gradient[kWeight] + i, n);
     }
   }
 

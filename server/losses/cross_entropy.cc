@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+#include <algorithm>
+
 #include "absl/strings/str_cat.h"
 #include "server/losses/checks.h"
 #include "server/losses/loss.h"
@@ -48,7 +50,9 @@ const LossSchema& Schema() {
                        "differentiable",
                    .description =
                        "Class indices in [0, C), or class probabilities."},
-                  WeightSchema("weight", "[C]", "The weight of each class.")},
+                  Differentiable(WeightSchema(
+                      "weight", "[C]; differentiable with probabilities",
+                      "The weight of each class."))},
       .parameters = {IgnoreIndexSchema(),
                      {.name = "label_smoothing",
                       .type = ParameterType::kDouble,
@@ -95,7 +99,12 @@ void CheckShapes(const Arguments& arguments, Violations* violations) {
 
 Geometry Plan(const Arguments& arguments, Violations* violations) {
   Geometry geometry = ClassGeometry(Schema(), arguments);
-  if (HasProbabilities(arguments)) return geometry;
+  if (HasProbabilities(arguments)) {
+    geometry.views[kWeight] = Shape(
+        std::max<size_t>(arguments.tensor(kInput).shape.size(), 2) - 1, 1);
+    (*geometry.views[kWeight])[0] = geometry.row_length;
+    return geometry;
+  }
   geometry.float_lanes = geometry.parameters[kLabelSmoothing] == 0;
   const ClassCounts counts =
       CountClasses(Schema(), arguments, kTarget, kWeight,
@@ -106,6 +115,7 @@ Geometry Plan(const Arguments& arguments, Violations* violations) {
                    violations);
   geometry.ignored_count = counts.ignored;
   geometry.mean_denominator = counts.weight;
+  geometry.counted = counts.known;
   return geometry;
 }
 

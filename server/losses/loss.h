@@ -11,6 +11,7 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
@@ -25,6 +26,11 @@ namespace lossd {
 // a bit of any result raises it.
 inline constexpr int kNumericsVersion = 1;
 
+// The parameters of a loss for its mathematics, and the last of them, which is
+// the mean itself where Geometry::divides_by_weight asks for it.
+inline constexpr int kMaxParameters = 12;
+inline constexpr int kMeanParameter = kMaxParameters - 1;
+
 // What a loss means for tensors of given shapes and targets, before any
 // floating value has been looked at.
 struct Geometry {
@@ -33,15 +39,33 @@ struct Geometry {
   int64_t element_count = 0;    // of the elementwise losses
   int64_t ignored_count = 0;    // of those, ignored or masked
   double mean_denominator = 0;  // of the loss's default mean
+  double batch_size = 0;        // what batchmean divides by
+  // False if a tensor without data (Evaluation::validate_only) would have to be
+  // read to know the ignored count and the denominator.
+  bool counted = true;
+  // The mean is divided by the sum of the weight, so that the gradient with
+  // respect to the weight needs the mean.
+  bool divides_by_weight = false;
 
   // An elementwise loss looks at one element of each tensor at a time. A row
   // loss looks at `rows` rows of `row_length` elements, of which `inner`
-  // neighbours interleave (the product of the dimensions after the row's).
+  // neighbours interleave (the product of the dimensions after the row's). In
+  // a loss over sequences a row is a sequence of at most `steps` rows.
   bool row_loss = false;
   int64_t rows = 0;
   int64_t row_length = 0;
   int64_t inner = 1;
+  int64_t steps = 1;
   bool loss_per_element = false;  // else one loss a row
+
+  // By slot: the shape under which a tensor broadcasts to loss_shape (to slot
+  // 0's shape in a row loss), where that is not its own.
+  std::array<std::optional<Shape>, kMaxTensors> views;
+
+  // What the evaluation costs, where that is not operations_per_element for
+  // each element of slot 0; and what each thread of the kernel needs.
+  double operations = 0;
+  int64_t scratch_bytes = 0;
 
   // Float and half tensors are computed in lanes of float, else of double.
   bool float_lanes = false;
@@ -52,7 +76,7 @@ struct Geometry {
 
   // Parameter values in force, by slot, and whatever else the loss derives from
   // them for its mathematics. An enum is its number; what is off is NaN.
-  std::array<double, 12> parameters = {};
+  std::array<double, kMaxParameters> parameters = {};
 };
 
 // What an evaluation costs, from shapes alone.

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
-#include "server/base/tensor_sum.h"
 #include "server/losses/checks.h"
 #include "server/losses/loss.h"
 
@@ -21,8 +20,8 @@ const LossSchema& Schema() {
                       "error."},
       .tensors = {InputSchema("any", "The predicted values."),
                   TargetSchema("input's", "The wanted values."),
-                  WeightSchema("weight", "input's",
-                               "The weight of each element.")},
+                  Differentiable(WeightSchema("weight", "input's",
+                                              "The weight of each element."))},
       .parameters = {},
   };
   return schema;
@@ -36,9 +35,7 @@ void CheckShapes(const Arguments& arguments, Violations* violations) {
 Geometry Plan(const Arguments& arguments, Violations*) {
   Geometry geometry = ElementwiseGeometry(Schema(), arguments);
   geometry.float_lanes = true;
-  if (arguments.has(kWeight)) {
-    geometry.mean_denominator = SumOfTensor(arguments.tensor(kWeight));
-  }
+  DivideByWeight(arguments, kWeight, &geometry);
   return geometry;
 }
 

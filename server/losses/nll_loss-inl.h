@@ -11,6 +11,7 @@ enum Parameter { kIgnoreIndex };
 
 template <class V>
 struct Math : RowLoss {
+  static constexpr bool kHasIgnoreIndex = true;
   static constexpr Operand kOperands[] = {Operand::kRow, Operand::kClass,
                                           Operand::kShared};
   static constexpr bool kUsesLabelOnly = true;

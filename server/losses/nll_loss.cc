@@ -46,6 +46,7 @@ Geometry Plan(const Arguments& arguments, Violations* violations) {
       static_cast<int64_t>(geometry.parameters[kIgnoreIndex]), "", violations);
   geometry.ignored_count = counts.ignored;
   geometry.mean_denominator = counts.weight;
+  geometry.counted = counts.known;
   return geometry;
 }
 

@@ -22,7 +22,13 @@ inline constexpr int kMaxTensors = 6;
 inline constexpr int kMaxSums = 10;
 
 // The numbers are those of lossd.v1.Reduction.
-enum class Reduction : uint8_t { kDefault = 0, kNone = 1, kMean = 2, kSum = 3 };
+enum class Reduction : uint8_t {
+  kDefault = 0,
+  kNone = 1,
+  kMean = 2,
+  kSum = 3,
+  kBatchMean = 4,
+};
 
 // The numbers are those of lossd.v1.TensorDescriptor.Role.
 enum class TensorRole : uint8_t {
@@ -98,6 +104,7 @@ struct LossSchema {
   std::vector<ParameterSchema> parameters;     // by slot, in field order
   std::vector<MetricSchema> metrics = {};
   bool has_probabilities = false;  // and log-probabilities, predicted classes
+  bool has_batch_mean = false;     // the reduction batchmean
 };
 
 }  // namespace lossd

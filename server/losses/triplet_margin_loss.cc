@@ -1,25 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
-#include "absl/strings/str_cat.h"
 #include "server/losses/checks.h"
 #include "server/losses/loss.h"
 
 namespace lossd::triplet_margin_loss {
 namespace {
-
-enum Slot { kAnchor, kPositive, kNegative };
-
-TensorSchema Tensor(absl::string_view name, bool leads,
-                    absl::string_view description) {
-  return {.name = name,
-          .role = TensorRole::kInput,
-          .dtypes = leads ? DtypeRule::kLeading : DtypeRule::kSameAsLeading,
-          .required = true,
-          .differentiable = true,
-          .default_wrt = true,
-          .shape_rule = leads ? "[D] or [*, D]" : "anchor's",
-          .description = description};
-}
 
 const LossSchema& Schema() {
   static const LossSchema schema = {
@@ -34,16 +19,9 @@ const LossSchema& Schema() {
       .source = "torch.nn.functional.triplet_margin_loss of PyTorch 2.15.0",
       .cost_rule = "100 operations an element of anchor",
       .differences = {"Shapes that PyTorch broadcasts are an error."},
-      .tensors = {Tensor("anchor", true, "The samples."),
-                  Tensor("positive", false, "Samples of the anchor's class."),
-                  Tensor("negative", false, "Samples of other classes.")},
-      .parameters = {{.name = "margin",
-                      .type = ParameterType::kDouble,
-                      .default_value = 1,
-                      .range = "greater than 0",
-                      .description = "How much nearer the positive should be.",
-                      .minimum = 0,
-                      .minimum_open = true},
+      .tensors = TripletSchemas(),
+      .parameters = {MarginSchema(1, true,
+                                  "How much nearer the positive should be."),
                      {.name = "p",
                       .type = ParameterType::kDouble,
                       .default_value = 2,
@@ -57,38 +35,17 @@ const LossSchema& Schema() {
                       .default_value = 1e-6,
                       .range = "finite",
                       .description = "Added to every difference."},
-                     {.name = "swap",
-                      .type = ParameterType::kBool,
-                      .default_value = 0,
-                      .range = "false or true",
-                      .description =
-                          "Use the smaller of d(anchor, negative) and "
-                          "d(positive, negative)."}},
+                     SwapSchema()},
   };
   return schema;
 }
 
 void CheckShapes(const Arguments& arguments, Violations* violations) {
-  if (arguments.tensor(kAnchor).shape.empty()) {
-    violations->Add(Reason::kShapeMismatch, "anchor",
-                    "anchor is a scalar, but triplet_margin_loss needs a "
-                    "dimension of features: [D] or [*, D].");
-  }
-  CheckSameShape(Schema(), arguments, kPositive, violations);
-  CheckSameShape(Schema(), arguments, kNegative, violations);
+  CheckTriplet(Schema(), arguments, violations);
 }
 
 Geometry Plan(const Arguments& arguments, Violations*) {
-  Geometry geometry;
-  const Shape& shape = arguments.tensor(kAnchor).shape;
-  geometry.loss_shape.assign(shape.begin(), shape.end() - 1);
-  geometry.row_length = shape.back();
-  geometry.rows = ElementCount(geometry.loss_shape).value();
-  geometry.element_count = geometry.rows;
-  geometry.mean_denominator = static_cast<double>(geometry.rows);
-  geometry.row_loss = true;
-  BindParameters(Schema(), arguments, &geometry);
-  return geometry;
+  return RowGeometry(Schema(), arguments);
 }
 
 }  // namespace

@@ -85,6 +85,7 @@ void DescribeLoss(const LossSchema& schema,
   wire->add_reductions(v1::REDUCTION_NONE);
   wire->add_reductions(v1::REDUCTION_MEAN);
   wire->add_reductions(v1::REDUCTION_SUM);
+  if (schema.has_batch_mean) wire->add_reductions(v1::REDUCTION_BATCHMEAN);
   wire->set_default_reduction(v1::REDUCTION_MEAN);
   DescribeOutputs(schema, wire);
   for (DeviceClass device : devices) {

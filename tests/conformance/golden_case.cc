@@ -116,9 +116,10 @@ GoldenCase ReadCase(const Json& json) {
   evaluation.loss = FindLoss(json["loss"].get<std::string>());
   evaluation.gradient = true;
   const std::string reduction = json["reduction"];
-  evaluation.reduction = reduction == "none"  ? Reduction::kNone
-                         : reduction == "sum" ? Reduction::kSum
-                                              : Reduction::kMean;
+  evaluation.reduction = reduction == "none"        ? Reduction::kNone
+                         : reduction == "sum"       ? Reduction::kSum
+                         : reduction == "batchmean" ? Reduction::kBatchMean
+                                                    : Reduction::kMean;
   if (json.contains("normalizer")) {
     evaluation.normalizer = NumberOf(json["normalizer"]);
   }

@@ -94,8 +94,13 @@ TEST(TheRequestPath, HasTheseMessagesAndNoOthers) {
       names,
       ElementsAre("BinaryCrossEntropy", "BinaryCrossEntropyWithLogits",
                   "CallHints", "ClippedPolicyLoss", "ComputeGradientRequest",
-                  "ComputeLossRequest", "CrossEntropy", "Evaluation", "MseLoss",
-                  "NllLoss", "Tensor", "TripletMarginLoss"));
+                  "ComputeLossRequest", "CosineEmbeddingLoss", "CrossEntropy",
+                  "CtcLoss", "Evaluation", "GaussianNllLoss",
+                  "HingeEmbeddingLoss", "HuberLoss", "KlDiv", "L1Loss",
+                  "MarginRankingLoss", "MseLoss", "MultiMarginLoss",
+                  "MultilabelMarginLoss", "MultilabelSoftMarginLoss", "NllLoss",
+                  "PoissonNllLoss", "SmoothL1Loss", "SoftMarginLoss", "Tensor",
+                  "TripletMarginLoss", "TripletMarginWithDistanceLoss"));
 }
 
 TEST(TheRequestPath, HasNoMaps) {

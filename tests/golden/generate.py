@@ -21,26 +21,78 @@ from typing import Any
 
 import torch
 
-from cases import classes, tensors, elementwise, policy, policy_crosscheck, triplet
+from cases import (
+    classes,
+    cross_entropies,
+    ctc,
+    distances,
+    divergences,
+    elementwise,
+    margins,
+    multiclass,
+    policy,
+    policy_crosscheck,
+    residuals,
+    tensors,
+    triplet,
+)
 
 DIRECTORY = Path(__file__).resolve().parent
-MAXIMUM_TOTAL_BYTES = 3_000_000
+MAXIMUM_TOTAL_BYTES = 16_000_000
 REQUIRED_KEYS = {"name", "loss", "tensors", "parameters", "reduction", "wrt", "expect"}
 OPTIONAL_KEYS = {"grad_output", "normalizer", "differs", "pytorch"}
 
 LOSSES: dict[str, tuple[tensors.LossFunction, Callable[[], list[tensors.Case]]]] = {
     "binary_cross_entropy": (
         tensors.with_normalizer(elementwise.binary_cross_entropy),
-        elementwise.binary_cross_entropy_cases,
+        lambda: cross_entropies.with_pairwise_cases("binary_cross_entropy", elementwise.binary_cross_entropy_cases()),
     ),
     "binary_cross_entropy_with_logits": (
         tensors.with_normalizer(elementwise.binary_cross_entropy_with_logits),
-        elementwise.binary_cross_entropy_with_logits_cases,
+        lambda: cross_entropies.with_pairwise_cases(
+            "binary_cross_entropy_with_logits", elementwise.binary_cross_entropy_with_logits_cases()
+        ),
     ),
-    "mse_loss": (tensors.with_normalizer(elementwise.mse_loss), elementwise.mse_cases),
-    "cross_entropy": (tensors.with_normalizer(classes.cross_entropy), classes.cross_entropy_cases),
-    "nll_loss": (tensors.with_normalizer(classes.nll_loss), classes.nll_loss_cases),
-    "triplet_margin_loss": (tensors.with_normalizer(triplet.triplet_margin_loss), triplet.triplet_cases),
+    "mse_loss": (
+        tensors.with_normalizer(elementwise.mse_loss),
+        lambda: elementwise.mse_cases() + residuals.mse_pairwise_cases(),
+    ),
+    "l1_loss": (tensors.with_normalizer(residuals.l1_loss), residuals.l1_cases),
+    "huber_loss": (tensors.with_normalizer(residuals.huber_loss), residuals.huber_cases),
+    "smooth_l1_loss": (tensors.with_normalizer(residuals.smooth_l1_loss), residuals.smooth_l1_cases),
+    "kl_div": (tensors.with_normalizer(divergences.kl_div), divergences.kl_cases),
+    "poisson_nll_loss": (tensors.with_normalizer(divergences.poisson_nll_loss), divergences.poisson_cases),
+    "gaussian_nll_loss": (tensors.with_normalizer(divergences.gaussian_nll_loss), divergences.gaussian_cases),
+    "margin_ranking_loss": (tensors.with_normalizer(margins.margin_ranking_loss), margins.margin_ranking_cases),
+    "hinge_embedding_loss": (tensors.with_normalizer(margins.hinge_embedding_loss), margins.hinge_cases),
+    "soft_margin_loss": (tensors.with_normalizer(margins.soft_margin_loss), margins.soft_margin_cases),
+    "cosine_embedding_loss": (tensors.with_normalizer(margins.cosine_embedding_loss), margins.cosine_cases),
+    "multi_margin_loss": (tensors.with_normalizer(multiclass.multi_margin_loss), multiclass.multi_margin_cases),
+    "multilabel_margin_loss": (
+        tensors.with_normalizer(multiclass.multilabel_margin_loss),
+        multiclass.multilabel_margin_cases,
+    ),
+    "multilabel_soft_margin_loss": (
+        tensors.with_normalizer(multiclass.multilabel_soft_margin_loss),
+        multiclass.multilabel_soft_margin_cases,
+    ),
+    "triplet_margin_with_distance_loss": (
+        tensors.with_normalizer(distances.triplet_margin_with_distance_loss),
+        distances.distance_cases,
+    ),
+    ctc.LOSS: (ctc.ctc_loss, ctc.ctc_cases),
+    "cross_entropy": (
+        tensors.with_normalizer(classes.cross_entropy),
+        lambda: cross_entropies.with_pairwise_cases("cross_entropy", classes.cross_entropy_cases()),
+    ),
+    "nll_loss": (
+        tensors.with_normalizer(classes.nll_loss),
+        lambda: cross_entropies.with_pairwise_cases("nll_loss", classes.nll_loss_cases()),
+    ),
+    "triplet_margin_loss": (
+        tensors.with_normalizer(triplet.triplet_margin_loss),
+        lambda: triplet.triplet_cases() + distances.triplet_pairwise_cases(),
+    ),
     policy.LOSS: (policy.clipped_policy_loss, policy.policy_cases),
 }
 
@@ -53,6 +105,8 @@ def encode_loss(loss: str) -> list[dict[str, Any]]:
     lines = []
     for case in cases:
         line = tensors.encode_case(case, function)
+        error = "/error/" in case.name or case.documented_error is not None
+        require(("error" in line["expect"]) == error, case.name, f"expects an error where it says so: {line['expect']}")
         if loss == policy.LOSS:
             require("differs" not in line, case.name, "PyTorch has no such loss to differ from")
             if "error" not in line["expect"]:
@@ -64,7 +118,10 @@ def encode_loss(loss: str) -> list[dict[str, Any]]:
 def write_loss(loss: str) -> None:
     """Writes the file of one loss."""
     lines = [json.dumps(line, separators=(",", ":"), allow_nan=False) for line in encode_loss(loss)]
-    (DIRECTORY / f"{loss}.jsonl").write_text("\n".join(lines) + "\n", encoding="ascii")
+    path = DIRECTORY / f"{loss}.jsonl"
+    fresh = path.with_suffix(".new")
+    fresh.write_text("\n".join(lines) + "\n", encoding="ascii")
+    fresh.replace(path)
 
 
 def require(condition: bool, name: str, what: str) -> None:
@@ -84,7 +141,8 @@ def check_shapes(line: dict[str, Any], answer: dict[str, Any]) -> None:
         same = [gradient[part] == tensors[key][part] for part in ("dtype", "shape")]
         require(all(same), name, f"the gradient of {key} has its dtype and shape")
     if "grad_output" in line:
-        require(line["grad_output"]["shape"] == loss["shape"], name, "grad_output has the shape of the loss")
+        shapes: tuple[list[int], list[int]] = (loss["shape"], [])
+        require(line["grad_output"]["shape"] in shapes, name, "grad_output is a scalar or has the shape of the loss")
 
 
 def decode_answer(encoded: dict[str, Any]) -> dict[str, Any]:

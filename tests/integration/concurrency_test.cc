@@ -97,7 +97,7 @@ TEST(ConcurrencyTest, EveryAnswerIsTheSolitaryOneBitForBit) {
                 answer.code == grpc::INVALID_ARGUMENT);
     refused += answer.code != grpc::OK;
   }
-  ASSERT_LT(refused, 100);
+  ASSERT_LT(refused, static_cast<int>(alone.size()) / 10);
 
   LossdProcess server;
   std::atomic<int> next{0};

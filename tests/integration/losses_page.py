@@ -148,11 +148,16 @@ def metric_table(loss):
     )
 
 
-def section(loss):
+def section(loss, shared):
     """One loss: what it is, its tables, and where it differs from PyTorch."""
     facts = [
         ("One elementwise loss", code(loss["formula"])),
         ("Denominator of the mean", escape(loss["denominator"])),
+        *(
+            ("Besides, the reduction", code(name.lower()))
+            for name in loss["reductions"]
+            if name not in shared
+        ),
         ("Outputs", ", ".join(code(name.lower()) for name in loss["outputs"])),
         ("Cost", escape(loss["cost_rule"])),
         ("Source", escape(loss["source"])),
@@ -168,12 +173,22 @@ def section(loss):
     return text
 
 
+def shared_reductions(losses):
+    """The reductions that every loss has, in the order of the first loss."""
+    return [
+        name
+        for name in losses[0]["reductions"]
+        if all(name in loss["reductions"] for loss in losses)
+    ]
+
+
 def common(losses):
     """What all losses share; an error if they do not."""
-    shared = {(tuple(loss["reductions"]), loss["default_reduction"]) for loss in losses}
-    if len(shared) != 1:
-        raise SystemExit(f"the losses differ in their reductions: {sorted(shared)}")
-    ((reductions, default),) = shared
+    defaults = {loss["default_reduction"] for loss in losses}
+    if len(defaults) != 1:
+        raise SystemExit(f"the losses differ in their default reduction: {defaults}")
+    (default,) = defaults
+    reductions = shared_reductions(losses)
     return COMMON.format(reductions=listed(reductions), default=code(default.lower()))
 
 
@@ -186,7 +201,9 @@ def overview(losses, page=""):
 
 
 def render_page(losses):
-    parts = [INTRODUCTION, common(losses), overview(losses), *map(section, losses)]
+    shared = shared_reductions(losses)
+    parts = [INTRODUCTION, common(losses), overview(losses)]
+    parts += [section(loss, shared) for loss in losses]
     return "\n".join(parts)
 
 

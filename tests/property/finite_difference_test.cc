@@ -120,10 +120,14 @@ bool IsClamped(const Evaluation& evaluation, int64_t i) {
   return std::log(p) < -100 || std::log1p(-p) < -100;
 }
 
-// Whether the loss holds a factor constant in its gradient: GSPO's ratio and
-// CISPO's. The golden vectors, made by automatic differentiation, check those.
+// Whether the gradient is not the slope of the loss: GSPO's ratio and CISPO's
+// are held constant, and CTC's is, by its convention, that of logits. The golden
+// vectors, made by automatic differentiation, check those.
 bool HoldsConstant(const Evaluation& evaluation) {
   const auto& parameters = evaluation.arguments.parameters;
+  if (evaluation.loss->schema.name == "ctc_loss") {
+    return parameters[2].value_or(1) == 1;
+  }
   if (evaluation.loss->schema.name != "clipped_policy_loss") return false;
   const bool cispo = parameters[0].value_or(1) == 2;
   const bool sequence = parameters[1].value_or(1) == 2;
@@ -176,7 +180,7 @@ TEST(FiniteDifferenceTest, EveryGradientIsTheSlopeOfItsLoss) {
     }
     RecordProperty(std::string(loss->schema.name),
                    static_cast<int>(counts.checked));
-    EXPECT_GT(counts.checked, 500) << loss->schema.name;
+    EXPECT_GT(counts.checked, 400) << loss->schema.name;
     EXPECT_LT(counts.kinks, counts.checked) << loss->schema.name;
   }
 }

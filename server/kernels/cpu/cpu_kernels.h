@@ -5,20 +5,14 @@
 
 #include <vector>
 
-#include "absl/strings/string_view.h"
 #include "server/kernels/kernel_table.h"
 
 namespace lossd {
 
-// The kernels for every instruction set that this CPU has, the best first and
-// the portable ones, which run on any CPU, last. All give the same bits.
+// The kernels for every instruction set that this CPU has: those vectorised with
+// Highway, the best first, and last those in plain C++, named "PORTABLE", which
+// run on any CPU. All give the same bits.
 const std::vector<KernelTable>& CpuKernels();
-
-// The kernels in plain C++, named "PORTABLE".
-KernelTable PortableKernels();
-
-// Those of CpuKernels() that are vectorised with Highway.
-std::vector<KernelTable> HighwayKernels();
 
 }  // namespace lossd
 

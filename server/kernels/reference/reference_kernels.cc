@@ -2,36 +2,22 @@
 
 #include "server/kernels/reference/reference_kernels.h"
 
-#include "server/kernels/kernel_prelude.h"
-
-#define LOSSD_FN inline
-
 namespace lossd {
-namespace reference {
-namespace {
 
-#include "server/kernels/single-inl.h"
-
-Single Exp(Single x) { return {std::exp(x.v)}; }
-Single Log(Single x) { return {std::log(x.v)}; }
-Single Log1p(Single x) { return {std::log1p(x.v)}; }
-Single SoftplusOfMinusAbs(Single x, Single* exp_of_minus_abs) {
-  *exp_of_minus_abs = Exp({-std::abs(x.v)});
-  return Log1p(*exp_of_minus_abs);
-}
-Single MulOrZero(Single a, Single b) { return {a.v == 0 ? 0 : a.v * b.v}; }
-
-#include "server/kernels/lane_loops-inl.h"
-
-#include "server/kernels/kernel-inl.h"
-
-}  // namespace
-}  // namespace reference
+#define LOSSD_LOSS(name)            \
+  namespace name {                  \
+  LossKernels ReferenceKernels();   \
+  }
+#include "loss_rows.inc"
+#undef LOSSD_LOSS
 
 const KernelTable& ReferenceKernels() {
-  static const KernelTable table = {
-      "reference",
-      reference::AllKernels<reference::Single, reference::Single>()};
+  static const KernelTable table = {"reference",
+                                    {
+#define LOSSD_LOSS(name) name::ReferenceKernels(),
+#include "loss_rows.inc"
+#undef LOSSD_LOSS
+                                    }};
   return table;
 }
 

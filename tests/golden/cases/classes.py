@@ -38,21 +38,24 @@ RELATIVE_REASON = "PyTorch returns 0 for the loss and gradient of a confidently 
 SMOOTHING_REASON = "PyTorch takes a negative label_smoothing for none; lossd refuses it"
 
 
-def index_target(target: torch.Tensor) -> torch.Tensor:
-    """The target as PyTorch accepts it: int32 is widened."""
-    return target.long() if target.dtype == torch.int32 else target
+def index_target(tensors: Tensors, parameters: dict[str, Any]) -> torch.Tensor:
+    """The target as PyTorch accepts it: int32 is widened, and uint8 where PyTorch has no kernel for it."""
+    target = tensors["target"]
+    weighted_smoothing = "weight" in tensors and parameters.get("label_smoothing", 0) > 0
+    refused = target.dim() > 1 or weighted_smoothing
+    return target.long() if target.dtype == torch.int32 or (target.dtype == torch.uint8 and refused) else target
 
 
 def cross_entropy(tensors: Tensors, parameters: dict[str, Any], reduction: str) -> torch.Tensor:
     """PyTorch's cross-entropy."""
-    target = index_target(tensors["target"])
+    target = index_target(tensors, parameters)
     return F.cross_entropy(tensors["input"], target, tensors.get("weight"), reduction=reduction, **parameters)
 
 
 def nll_loss(tensors: Tensors, parameters: dict[str, Any], reduction: str) -> torch.Tensor:
-    """PyTorch's negative log-likelihood."""
-    target = index_target(tensors["target"])
-    return F.nll_loss(tensors["input"], target, tensors.get("weight"), reduction=reduction, **parameters)
+    """PyTorch's negative log-likelihood, whose gradient PyTorch lacks for strided input of more than two dimensions."""
+    target, scores = index_target(tensors, parameters), tensors["input"].contiguous()
+    return F.nll_loss(scores, target, tensors.get("weight"), reduction=reduction, **parameters)
 
 
 def ignored_documented(

@@ -72,7 +72,7 @@ def logits_documented(
 def softplus(x: torch.Tensor) -> torch.Tensor:
     """log(1 + exp(x)) that holds at the infinities, in value and gradient."""
     finite = torch.where(torch.isinf(x), 0.0, x)
-    smooth = torch.log1p(torch.exp(-finite.abs())) + finite.clamp(min=0)
+    smooth = torch.logaddexp(torch.zeros_like(finite), finite)
     return torch.where(torch.isneginf(x), 0.0 * finite, torch.where(torch.isposinf(x), x, smooth))
 
 

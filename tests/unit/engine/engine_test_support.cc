@@ -2,6 +2,7 @@
 
 #include "tests/unit/engine/engine_test_support.h"
 
+#include <algorithm>
 #include <cmath>
 #include <random>
 
@@ -127,6 +128,103 @@ void AddClasses(CaseMaker* make, std::vector<SampleCase>* cases) {
        {{"ignore_index", 1}}});
 }
 
+void AddResiduals(CaseMaker* make, std::vector<SampleCase>* cases) {
+  const Shape s = {19, 5};
+  for (const char* loss : {"l1_loss", "huber_loss", "smooth_l1_loss"}) {
+    cases->push_back(
+        {loss,
+         loss,
+         s[0],
+         {make->Random("input", s, -2, 2), make->Random("target", s, -2, 2),
+          make->Random("weight", s, 0, 2)},
+         {}});
+  }
+}
+
+void AddLikelihoods(CaseMaker* make, std::vector<SampleCase>* cases) {
+  const Shape s = {19, 5};
+  cases->push_back(
+      {"kl",
+       "kl_div",
+       s[0],
+       {make->Random("input", s, -5, 0), make->Random("target", s, 0, 1)},
+       {}});
+  cases->push_back(
+      {"poisson",
+       "poisson_nll_loss",
+       s[0],
+       {make->Random("input", s, -2, 2), make->Random("target", s, 0, 9)},
+       {{"full", 1}}});
+  cases->push_back(
+      {"gaussian",
+       "gaussian_nll_loss",
+       s[0],
+       {make->Random("input", s, -2, 2), make->Random("target", s, -2, 2),
+        make->Random("var", {s[0]}, 0.1, 2)},
+       {{"full", 1}}});
+}
+
+void AddMargins(CaseMaker* make, std::vector<SampleCase>* cases) {
+  const Shape s = {19, 5};
+  const auto sign = [&](const Shape& shape) {
+    SampleCase::Piece piece = make->Random("target", shape, -1, 1);
+    for (double& value : piece.values) value = value < 0 ? -1 : 1;
+    return piece;
+  };
+  const auto input = [&] { return make->Random("input", s, -2, 2); };
+  cases->push_back({"ranking",
+                    "margin_ranking_loss",
+                    s[0],
+                    {make->Random("input1", s, -2, 2),
+                     make->Random("input2", {s[0], 1}, -2, 2), sign(s)},
+                    {{"margin", 0.3}}});
+  cases->push_back(
+      {"hinge", "hinge_embedding_loss", s[0], {input(), sign(s)}, {}});
+  cases->push_back({"soft", "soft_margin_loss", s[0], {input(), sign(s)}, {}});
+  cases->push_back({"cosine",
+                    "cosine_embedding_loss",
+                    s[0],
+                    {make->Random("input1", s, -2, 2),
+                     make->Random("input2", s, -2, 2), sign({s[0]})},
+                    {{"margin", -0.5}}});
+  cases->push_back(
+      {"multi_margin",
+       "multi_margin_loss",
+       s[0],
+       {input(), make->Integers("target", Dtype::kInt64, {s[0]}, 0, 4),
+        make->Weight("weight", 5)},
+       {{"p", 2}}});
+  cases->push_back(
+      {"multilabel",
+       "multilabel_margin_loss",
+       s[0],
+       {input(), make->Integers("target", Dtype::kInt64, s, -1, 4)},
+       {}});
+  cases->push_back(
+      {"multilabel_soft",
+       "multilabel_soft_margin_loss",
+       s[0],
+       {input(), make->Random("target", s, 0, 1), make->Weight("weight", 5)},
+       {}});
+}
+
+void AddSequences(CaseMaker* make, std::vector<SampleCase>* cases) {
+  const Shape s = {8, 19, 5};
+  const auto integers = [&](const std::string& name, const Shape& shape,
+                            int low, int high) {
+    return make->Integers(name, Dtype::kInt64, shape, low, high);
+  };
+  SampleCase::Piece log_probs = make->Random("log_probs", s, -5, 0);
+  log_probs.axis = 1;
+  cases->push_back({"ctc",
+                    "ctc_loss",
+                    s[1],
+                    {log_probs, integers("targets", {s[1], 3}, 1, 4),
+                     integers("input_lengths", {s[1]}, 6, 8),
+                     integers("target_lengths", {s[1]}, 0, 3)},
+                    {}});
+}
+
 void AddRows(CaseMaker* make, std::vector<SampleCase>* cases) {
   const Shape s = {11, 9};
   for (int aggregation = 1; aggregation <= 4; ++aggregation) {
@@ -150,6 +248,15 @@ void AddRows(CaseMaker* make, std::vector<SampleCase>* cases) {
          {make->Random("anchor", s, -2, 2), make->Random("positive", s, -2, 2),
           make->Random("negative", s, -2, 2)},
          {{"p", p}, {"swap", 1}}});
+  }
+  for (const double distance : {1, 2, 3, 4, 5}) {
+    cases->push_back(
+        {absl::StrCat("triplet_distance_", distance),
+         "triplet_margin_with_distance_loss",
+         s[0],
+         {make->Random("anchor", s, -2, 2), make->Random("positive", s, -2, 2),
+          make->Random("negative", s, -2, 2)},
+         {{"distance_function", distance}, {"swap", 1}}});
   }
 }
 
@@ -238,6 +345,26 @@ std::string Digest(const Result& result) {
   return digest;
 }
 
+std::vector<double> Slice(const std::vector<double>& values, const Shape& shape,
+                          size_t axis, int64_t begin, int64_t end) {
+  int64_t inner = 1;
+  for (size_t i = axis + 1; i < shape.size(); ++i) inner *= shape[i];
+  std::vector<double> slice;
+  for (size_t i = 0; i < values.size(); ++i) {
+    const int64_t sample =
+        static_cast<int64_t>(i) / inner % std::max<int64_t>(1, shape[axis]);
+    if (sample >= begin && sample < end) slice.push_back(values[i]);
+  }
+  return slice;
+}
+
+size_t SampleCase::AxisOf(absl::string_view tensor) const {
+  for (const Piece& piece : pieces) {
+    if (piece.tensor == tensor) return piece.axis;
+  }
+  return 0;
+}
+
 TestEvaluation SampleCase::Rows(int64_t begin, int64_t end,
                                 size_t offset) const {
   TestEvaluation evaluation(loss);
@@ -248,10 +375,8 @@ TestEvaluation SampleCase::Rows(int64_t begin, int64_t end,
     Shape shape = piece.shape;
     std::vector<double> values = piece.values;
     if (piece.sliced) {
-      const auto each = static_cast<int64_t>(values.size()) / samples;
-      values.assign(piece.values.begin() + begin * each,
-                    piece.values.begin() + end * each);
-      shape[0] = end - begin;
+      values = Slice(piece.values, piece.shape, piece.axis, begin, end);
+      shape[piece.axis] = end - begin;
     }
     evaluation.Set(piece.tensor,
                    TestTensor(piece.dtype, shape, values, offset));
@@ -262,6 +387,10 @@ TestEvaluation SampleCase::Rows(int64_t begin, int64_t end,
 std::vector<SampleCase> SampleCases(Dtype dtype) {
   CaseMaker make(dtype);
   std::vector<SampleCase> cases;
+  AddResiduals(&make, &cases);
+  AddLikelihoods(&make, &cases);
+  AddMargins(&make, &cases);
+  AddSequences(&make, &cases);
   AddElementwise(&make, &cases);
   AddClasses(&make, &cases);
   AddRows(&make, &cases);

@@ -96,9 +96,10 @@ struct SampleCase {
   struct Piece {
     std::string tensor;
     Dtype dtype;
-    Shape shape;  // dimension 0 is the samples', where `sliced`
+    Shape shape;  // dimension `axis` is the samples', where `sliced`
     std::vector<double> values;
     bool sliced;
+    size_t axis = 0;
   };
   std::string name;
   std::string loss;
@@ -106,11 +107,18 @@ struct SampleCase {
   std::vector<Piece> pieces;
   std::vector<std::pair<std::string, double>> parameters;
 
+  // The axis of the samples in the tensor of that name.
+  size_t AxisOf(absl::string_view tensor) const;
+
   // The samples [begin, end), their tensors `offset` bytes off alignment.
   TestEvaluation Rows(int64_t begin, int64_t end, size_t offset = 0) const;
   TestEvaluation All() const { return Rows(0, samples); }
 };
 std::vector<SampleCase> SampleCases(Dtype dtype);
+
+// The elements of a tensor whose subscript along `axis` is in [begin, end).
+std::vector<double> Slice(const std::vector<double>& values, const Shape& shape,
+                          size_t axis, int64_t begin, int64_t end);
 
 }  // namespace lossd
 

@@ -45,6 +45,7 @@ TEST(AlignmentTest, DataOffAlignmentGivesTheSameBits) {
 TEST(EmptyTest, WithoutSamplesTheMeanIsNanAndTheSumZero) {
   for (const SampleCase& each : SampleCases(Dtype::kFloat32)) {
     SCOPED_TRACE(each.name);
+    if (each.loss == "ctc_loss") continue;  // refuses it, as PyTorch does
     TestEvaluation nothing = Everything(each.Rows(0, 0));
     const Result mean = Answer(nothing);
     EXPECT_TRUE(std::isnan(mean.loss.value()));

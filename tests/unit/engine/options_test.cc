@@ -202,9 +202,13 @@ TEST(OutputsTest, GradientsNeedComputeGradient) {
 
 TEST(WrtTest, DefaultsToTheInputsNotToTargetsAndWeights) {
   for (const SampleCase& each : SampleCases(Dtype::kFloat32)) {
-    std::vector<std::string> expected = {each.pieces[0].tensor};
-    if (each.loss == "triplet_margin_loss") {
-      expected = {"anchor", "positive", "negative"};
+    // The inputs come before everything else that has a gradient.
+    std::vector<std::string> expected;
+    const auto& tensors = FindLoss(each.loss)->schema.tensors;
+    for (const TensorSchema& tensor : tensors) {
+      if (tensor.role == TensorRole::kInput && tensor.differentiable) {
+        expected.emplace_back(tensor.name);
+      }
     }
     std::vector<std::string> actual;
     for (const GradientValue& gradient :
@@ -224,11 +228,11 @@ TEST(WrtTest, GradientsComeInItsOrder) {
 }
 
 TEST(WrtTest, NamesAreOfDifferentiableTensorsThatWereSentOnce) {
-  const std::string end = ": mse_loss has gradients for input, target.";
+  const std::string end = ": mse_loss has gradients for input, target, weight.";
   EXPECT_EQ(Refusal(Squares().Gradient({"x"}), "wrt[0]"),
             "wrt[0] = \"x\" is not a tensor of mse_loss" + end);
   EXPECT_EQ(Refusal(Squares().Gradient({"input", "weight"}), "wrt[1]"),
-            "wrt[1] = \"weight\" is not differentiable" + end);
+            "wrt[1] = \"weight\" was not sent" + end);
   EXPECT_EQ(Refusal(Squares().Gradient({"input", "input"}), "wrt[1]"),
             "wrt[1] = \"input\" is there twice" + end);
 }
@@ -239,6 +243,20 @@ TEST(WrtTest, ClassIndicesHaveNoGradient) {
   evaluation.Set("target", Indices({1}, {0})).Gradient({"target"});
   EXPECT_EQ(Refusal(evaluation, "wrt[0]"),
             "wrt[0] = \"target\" is not differentiable as int64: cross_entropy "
+            "has gradients for input, target, weight.");
+  evaluation.Set("weight", Floats({2}, {1, 1})).Gradient({"weight"});
+  EXPECT_EQ(Refusal(evaluation, "wrt[0]"),
+            "wrt[0] = \"weight\" is not differentiable with class indices: "
+            "cross_entropy has gradients for input, target, weight.");
+}
+
+TEST(WrtTest, AWeightHasNoGradientWherePyTorchHasNone) {
+  TestEvaluation evaluation("binary_cross_entropy");
+  evaluation.Set("input", Floats({1}, {0.5}));
+  evaluation.Set("target", Floats({1}, {0.5}));
+  evaluation.Set("weight", Floats({1}, {1})).Gradient({"weight"});
+  EXPECT_EQ(Refusal(evaluation, "wrt[0]"),
+            "wrt[0] = \"weight\" is not differentiable: binary_cross_entropy "
             "has gradients for input, target.");
 }
 

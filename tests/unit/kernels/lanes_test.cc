@@ -110,7 +110,7 @@ TYPED_TEST(LanesTest, EveryNanBecomesOne) {
 }
 
 TEST(KernelTableTest, EveryTableHasEveryLossInTheSameLanes) {
-  const KernelTable portable = PortableKernels();
+  const KernelTable& portable = CpuKernels().back();
   std::vector<KernelTable> tables = CpuKernels();
   tables.push_back(ReferenceKernels());
   for (const KernelTable& table : tables) {
@@ -128,7 +128,9 @@ TEST(KernelTableTest, ThePortableKernelsAreThereAndLast) {
   const std::vector<KernelTable>& tables = CpuKernels();
   ASSERT_FALSE(tables.empty());
   EXPECT_EQ(tables.back().target, "PORTABLE");
-  EXPECT_EQ(tables.size(), HighwayKernels().size() + 1);
+  for (size_t i = 0; i + 1 < tables.size(); ++i) {
+    EXPECT_NE(tables[i].target, "PORTABLE");
+  }
 }
 
 }  // namespace

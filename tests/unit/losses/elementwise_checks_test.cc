@@ -144,8 +144,8 @@ TEST(TripletChecksTest, ThreeShapesMustBeOne) {
 TEST(TripletChecksTest, AScalarHasNoFeatures) {
   EXPECT_EQ(
       OnlyViolation(Triplet({}, {}, {}), Reason::kShapeMismatch, "anchor"),
-      "anchor is a scalar, but triplet_margin_loss needs a dimension of "
-      "features: [D] or [*, D].");
+      "anchor is a scalar, but triplet_margin_loss needs at least one "
+      "dimension: [D] or [*, D].");
 }
 
 TEST(TripletGeometryTest, FeaturesAreTheLastDimension) {

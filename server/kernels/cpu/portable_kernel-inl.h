@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
+//
+// The kernels of one loss, LOSSD_THIS_LOSS, in plain C++: a source file of one
+// loss defines it and LOSSD_THIS_MATH, and includes this.
 
-#include "server/kernels/cpu/cpu_kernels.h"
 #include "server/kernels/kernel_prelude.h"
 
 #define LOSSD_FN inline
 
-namespace lossd {
+namespace lossd::LOSSD_THIS_LOSS {
 namespace portable {
 namespace {
 
@@ -16,15 +18,15 @@ namespace {
 #include "server/losses/math-inl.h"
 #include "server/kernels/lane_loops-inl.h"
 #include "server/kernels/kernel-inl.h"
+#include LOSSD_THIS_MATH
 // clang-format on
 
 }  // namespace
 }  // namespace portable
 
-KernelTable PortableKernels() {
-  return {
-      "PORTABLE",
-      portable::AllKernels<portable::Lanes<float>, portable::Lanes<double>>()};
+LossKernels PortableKernels() {
+  return portable::KernelsOf<portable::LOSSD_THIS_LOSS::Math,
+                             portable::Lanes<float>, portable::Lanes<double>>();
 }
 
-}  // namespace lossd
+}  // namespace lossd::LOSSD_THIS_LOSS

@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "server/engine/owned_tensor.h"
+
+#include <cstring>
+
+#include "server/base/half.h"
+
+namespace lossd {
+
+OwnedTensor Allocate(Dtype dtype, const Shape& shape) {
+  const int64_t elements = ElementCount(shape).value();
+  return {dtype, shape, AlignedBuffer(elements * DtypeSize(dtype))};
+}
+
+double StoreRounded(double value, Dtype dtype, uint8_t* to) {
+  const auto put = [&](auto rounded) {
+    std::memcpy(to, &rounded, sizeof(rounded));
+  };
+  switch (dtype) {
+    case Dtype::kFloat16: {
+      const Float16 half = ToFloat16(value);
+      put(half);
+      return ToFloat(half);
+    }
+    case Dtype::kBfloat16: {
+      const Bfloat16 half = ToBfloat16(value);
+      put(half);
+      return ToFloat(half);
+    }
+    case Dtype::kFloat32:
+      put(static_cast<float>(value));
+      return static_cast<float>(value);
+    default:
+      put(value);
+      return value;
+  }
+}
+
+}  // namespace lossd

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "server/losses/checks.h"
+#include "server/losses/loss.h"
+
+namespace lossd::l1_loss {
+namespace {
+
+enum Slot { kInput, kTarget, kWeight };
+
+const LossSchema& Schema() {
+  static const LossSchema schema = {
+      .name = "l1_loss",
+      .summary = "The absolute error of each element.",
+      .formula = "weight * |input - target|",
+      .denominator = "the number of elements; with weight, the sum of weight",
+      .source = "torch.nn.functional.l1_loss of PyTorch 2.15.0",
+      .cost_rule = "6 operations an element",
+      .differences =
+          {"Shapes that PyTorch broadcasts with a warning are an error."},
+      .tensors = {InputSchema("any", "The predicted values."),
+                  TargetSchema("input's", "The wanted values."),
+                  Differentiable(WeightSchema("weight", "input's",
+                                              "The weight of each element."))},
+      .parameters = {},
+  };
+  return schema;
+}
+
+void CheckShapes(const Arguments& arguments, Violations* violations) {
+  CheckSameShape(Schema(), arguments, kTarget, violations);
+  CheckSameShape(Schema(), arguments, kWeight, violations);
+}
+
+Geometry Plan(const Arguments& arguments, Violations*) {
+  Geometry geometry = ElementwiseGeometry(Schema(), arguments);
+  geometry.float_lanes = true;
+  DivideByWeight(arguments, kWeight, &geometry);
+  return geometry;
+}
+
+}  // namespace
+
+const LossDefinition& Definition() {
+  static const LossDefinition definition = {Schema(), CheckShapes, Plan, 6};
+  return definition;
+}
+
+}  // namespace lossd::l1_loss

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "server/losses/checks.h"
+#include "server/losses/loss.h"
+
+namespace lossd::smooth_l1_loss {
+namespace {
+
+enum Slot { kInput, kTarget, kWeight };
+
+const LossSchema& Schema() {
+  static const LossSchema schema = {
+      .name = "smooth_l1_loss",
+      .summary =
+          "The absolute error of each element, rounded off near its target.",
+      .formula =
+          "weight * (r^2 / (2 * beta) if r < beta else r - beta / 2), "
+          "r = |input - target|",
+      .denominator = "the number of elements, whatever weight is",
+      .source = "torch.nn.functional.smooth_l1_loss of PyTorch 2.15.0",
+      .cost_rule = "12 operations an element",
+      .differences =
+          {"Shapes that PyTorch broadcasts with a warning are an error.",
+           "weight, which PyTorch lacks, is that of huber_loss."},
+      .tensors = {InputSchema("any", "The predicted values."),
+                  TargetSchema("input's", "The wanted values."),
+                  Differentiable(WeightSchema("weight", "input's",
+                                              "The weight of each element."))},
+      .parameters = {{.name = "beta",
+                      .type = ParameterType::kDouble,
+                      .default_value = 1,
+                      .range = "at least 0, or infinity",
+                      .description = "Where the square becomes a line.",
+                      .minimum = 0,
+                      .infinity_allowed = true}},
+  };
+  return schema;
+}
+
+void CheckShapes(const Arguments& arguments, Violations* violations) {
+  CheckSameShape(Schema(), arguments, kTarget, violations);
+  CheckSameShape(Schema(), arguments, kWeight, violations);
+}
+
+Geometry Plan(const Arguments& arguments, Violations*) {
+  Geometry geometry = ElementwiseGeometry(Schema(), arguments);
+  geometry.float_lanes = true;
+  return geometry;
+}
+
+}  // namespace
+
+const LossDefinition& Definition() {
+  static const LossDefinition definition = {Schema(), CheckShapes, Plan, 12};
+  return definition;
+}
+
+}  // namespace lossd::smooth_l1_loss
