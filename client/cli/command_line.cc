@@ -24,7 +24,7 @@ constexpr char kFooter[] =
 
 bool IsOfLoss(Command command) {
   return command == Command::kEval || command == Command::kGrad ||
-         command == Command::kExplain;
+         command == Command::kValidate || command == Command::kExplain;
 }
 
 // CLI11's parser, with what it fills.
@@ -38,6 +38,8 @@ class Parser {
     app_.set_version_flag("--version", "lossctl " LOSSD_VERSION);
     AddLossCommand(Command::kEval, "eval", "Compute a loss");
     AddLossCommand(Command::kGrad, "grad", "Compute a loss and its gradients");
+    AddLossCommand(Command::kValidate, "validate",
+                   "Check a request, and compute nothing");
     AddLossCommand(Command::kExplain, "explain",
                    "Show how a loss comes about, sample by sample");
     Add(Command::kLosses, "losses", "List the losses of the server");
@@ -97,7 +99,8 @@ class Parser {
     sub.add_flag("-h,--help", line_.help,
                  "Show this, with the tensors and parameters of LOSS");
     sub.add_option("LOSS", loss.loss, "The loss: lossctl losses lists them");
-    sub.add_option("--reduction", loss.reduction, "none, mean or sum");
+    sub.add_option("--reduction", loss.reduction,
+                   "none, mean or sum; kl_div also batchmean");
     sub.add_option("--normalizer", loss.normalizer,
                    "What to divide by instead of the mean's denominator");
     sub.add_option("--dtype", loss.dtype,

@@ -14,6 +14,7 @@ namespace lossd::cli {
 
 enum class Command {
   kEval,
+  kValidate,
   kGrad,
   kExplain,
   kLosses,

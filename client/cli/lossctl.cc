@@ -67,6 +67,7 @@ class Runner {
     switch (line_.command) {
       case Command::kEval:
       case Command::kGrad:
+      case Command::kValidate:
       case Command::kExplain:
         return RunLoss();
       case Command::kLosses:
@@ -92,7 +93,7 @@ class Runner {
         FindDescriptor(*losses, line_.loss.loss);
     if (descriptor == nullptr) return Failed(NotOnServer());
     if (line_.command == Command::kEval) return Eval(*descriptor);
-    if (line_.command == Command::kGrad) return Grad(*descriptor);
+    if (line_.command != Command::kExplain) return Grad(*descriptor);
     return RunExplain(*descriptor);
   }
 
@@ -124,6 +125,8 @@ class Runner {
   Outcome Grad(const v1::LossDescriptor& descriptor) {
     auto request = BuildGradientRequest(line_.loss, descriptor, source_);
     if (!request.ok()) return Misused(request.status());
+    request->mutable_evaluation()->set_validate_only(line_.command ==
+                                                     Command::kValidate);
     auto response = client_.ComputeGradient(*request);
     if (!response.ok()) return Failed(response.status());
     if (absl::Status saved = SaveGradients(response->result()); !saved.ok()) {

@@ -17,10 +17,6 @@
 namespace lossd {
 namespace {
 
-// Elements that a thread takes at a time: some 50 us of work, so that handing
-// it over costs little beside it.
-constexpr int64_t kGrain = 1 << 16;
-
 // A range of units of the job at `index`.
 struct Chunk {
   size_t index;
@@ -40,10 +36,11 @@ int64_t ElementsOf(const Job& job) {
   return geometry.row_loss ? geometry.row_length * geometry.steps : kLeaf;
 }
 
-void AppendChunks(const Job& job, size_t index, std::vector<Chunk>* chunks) {
+void AppendChunks(const Job& job, size_t index, int64_t grain,
+                  std::vector<Chunk>* chunks) {
   const int64_t elements = ElementsOf(job);
   const int64_t step =
-      std::max<int64_t>(1, kGrain / std::max<int64_t>(1, elements));
+      std::max<int64_t>(1, grain / std::max<int64_t>(1, elements));
   int64_t begin = 0;
   do {
     const int64_t end = std::min(begin + step, job.units);
@@ -53,12 +50,12 @@ void AppendChunks(const Job& job, size_t index, std::vector<Chunk>* chunks) {
 }
 
 // Where each thread's share of the chunks begins: small chunks, such as those
-// of a batch of small requests, are taken together, up to kGrain elements.
-std::vector<size_t> Shares(const std::vector<Chunk>& chunks) {
+// of a batch of small requests, are taken together, up to `grain` elements.
+std::vector<size_t> Shares(const std::vector<Chunk>& chunks, int64_t grain) {
   std::vector<size_t> begins;
   int64_t elements = 0;
   for (size_t i = 0; i < chunks.size(); ++i) {
-    if (begins.empty() || elements + chunks[i].elements > kGrain) {
+    if (begins.empty() || elements + chunks[i].elements > grain) {
       begins.push_back(i);
       elements = 0;
     }
@@ -71,11 +68,12 @@ std::vector<size_t> Shares(const std::vector<Chunk>& chunks) {
 // The chunks of some jobs, which threads run in any order.
 class ChunkedJobs {
  public:
-  ChunkedJobs(absl::Span<Job* const> jobs, absl::FunctionRef<void(size_t)> done)
+  ChunkedJobs(absl::Span<Job* const> jobs, int64_t grain,
+              absl::FunctionRef<void(size_t)> done)
       : jobs_(jobs), done_(done), remainders_(jobs.size()) {
     for (size_t i = 0; i < jobs.size(); ++i) {
       const size_t before = chunks_.size();
-      AppendChunks(*jobs[i], i, &chunks_);
+      AppendChunks(*jobs[i], i, grain, &chunks_);
       remainders_[i].chunks = static_cast<int64_t>(chunks_.size() - before);
     }
   }
@@ -105,8 +103,12 @@ class ChunkedJobs {
 
 class CpuBackend : public Backend {
  public:
-  CpuBackend(std::string name, int threads, const KernelTable& kernels)
-      : name_(std::move(name)), kernels_(kernels), pool_(threads) {}
+  CpuBackend(std::string name, int threads, const KernelTable& kernels,
+             int64_t grain)
+      : name_(std::move(name)),
+        kernels_(kernels),
+        grain_(grain),
+        pool_(threads) {}
 
   DeviceClass device_class() const override { return DeviceClass::kCpu; }
   std::string name() const override { return name_; }
@@ -116,9 +118,9 @@ class CpuBackend : public Backend {
 
   void Run(absl::Span<Job* const> jobs,
            absl::FunctionRef<void(size_t)> done) override {
-    ChunkedJobs chunked(jobs, done);
+    ChunkedJobs chunked(jobs, grain_, done);
     const std::vector<Chunk>& chunks = chunked.chunks();
-    const std::vector<size_t> shares = Shares(chunks);
+    const std::vector<size_t> shares = Shares(chunks, grain_);
     pool_.ParallelFor(
         static_cast<int64_t>(shares.size()) - 1, [&](int64_t share) {
           for (size_t i = shares[share]; i < shares[share + 1]; ++i) {
@@ -130,17 +132,18 @@ class CpuBackend : public Backend {
  private:
   const std::string name_;
   const KernelTable kernels_;
+  const int64_t grain_;
   WorkerPool pool_;
 };
 
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Backend>> MakeCpuBackend(
-    int threads, absl::string_view target) {
+    int threads, absl::string_view target, int64_t grain) {
   std::string known;
   for (const KernelTable& kernels : CpuKernels()) {
     if (target.empty() || target == kernels.target) {
-      return std::make_unique<CpuBackend>("cpu", threads, kernels);
+      return std::make_unique<CpuBackend>("cpu", threads, kernels, grain);
     }
     absl::StrAppend(&known, known.empty() ? "" : ", ", kernels.target);
   }
@@ -150,7 +153,8 @@ absl::StatusOr<std::unique_ptr<Backend>> MakeCpuBackend(
 }
 
 std::unique_ptr<Backend> MakeReferenceBackend() {
-  return std::make_unique<CpuBackend>("reference", 1, ReferenceKernels());
+  return std::make_unique<CpuBackend>("reference", 1, ReferenceKernels(),
+                                      kDefaultGrain);
 }
 
 }  // namespace lossd

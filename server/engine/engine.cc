@@ -192,6 +192,15 @@ void FinishLoss(Task* task) {
   result.non_finite.result_infinity |= std::isinf(*result.loss);
 }
 
+void SetCounts(Task* task) {
+  Result& result = task->result;
+  result.counted = task->geometry.counted;
+  result.mean_denominator =
+      NaturalDenominator(task->evaluation, task->geometry);
+  result.element_count = task->geometry.element_count;
+  result.ignored_count = task->geometry.ignored_count;
+}
+
 void Finish(Task* task) {
   const Evaluation& evaluation = task->evaluation;
   const Findings& findings = task->job.findings;
@@ -205,9 +214,7 @@ void Finish(Task* task) {
                        findings.result_nan, findings.result_infinity};
   result.mean_numerator = SumOfUnits(*task, kNumeratorSum);
   FinishGradients(task);
-  result.mean_denominator = NaturalDenominator(evaluation, task->geometry);
-  result.element_count = task->geometry.element_count;
-  result.ignored_count = task->geometry.ignored_count;
+  SetCounts(task);
   if (!result.gradients.empty()) {
     result.gradient_underflow_count = findings.underflow;
   }
@@ -286,6 +293,8 @@ std::unique_ptr<Task> Engine::Prepare(Evaluation evaluation,
   task->evaluation = std::move(evaluation);
   return task;
 }
+
+void Engine::Describe(Task* task) const { SetCounts(task); }
 
 void Engine::Run(absl::Span<Task* const> tasks,
                  absl::FunctionRef<void(size_t)> done) const {

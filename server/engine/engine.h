@@ -67,10 +67,15 @@ class Engine {
   std::unique_ptr<Task> Prepare(Evaluation evaluation,
                                 Violations* violations) const;
 
-  // Computes the tasks, which share a backend, and fills in result or
-  // violations of each. No task shows in another's result. `done` is called
-  // once for each task, with its position, as soon as it is ready: on any
-  // thread, and for several tasks at a time.
+  // Fills in what is known of a task before it is computed: how many elements
+  // there are and, where its tensors have the data for it, what the mean is
+  // divided by and how many are ignored.
+  void Describe(Task* task) const;
+
+  // Computes the tasks, none of them validate_only, which share a backend, and
+  // fills in result or violations of each. No task shows in another's result.
+  // `done` is called once for each task, with its position, as soon as it is
+  // ready: on any thread, and for several tasks at a time.
   void Run(
       absl::Span<Task* const> tasks,
       absl::FunctionRef<void(size_t)> done = [](size_t) {}) const;

@@ -99,6 +99,7 @@ struct Result {
   double mean_denominator = 0;
   int64_t element_count = 0;
   int64_t ignored_count = 0;
+  bool counted = true;  // mean_denominator and ignored_count are known
   std::optional<int64_t> gradient_underflow_count;
   NonFinite non_finite;
   std::vector<MetricValue> metrics;

@@ -209,7 +209,9 @@ void CheckShapes(const Arguments& arguments, Violations* violations) {
 // How many tokens count. Every value of the mask is 0 or 1.
 int64_t CountTokens(const Arguments& arguments, Violations* violations) {
   const TensorView& mask = arguments.tensor(kMask);
-  if (!mask.present()) return arguments.tensor(kLogProbs).elements;
+  if (!mask.present() || !mask.readable()) {
+    return arguments.tensor(kLogProbs).elements;
+  }
   int64_t count = 0;
   int64_t bad = 0;
   int64_t first_bad = 0;
@@ -236,6 +238,8 @@ Geometry Plan(const Arguments& arguments, Violations* violations) {
   geometry.rows = shape[0];
   geometry.row_length = shape[1];
   const int64_t tokens = CountTokens(arguments, violations);
+  geometry.counted =
+      !arguments.has(kMask) || arguments.tensor(kMask).readable();
   geometry.ignored_count = geometry.element_count - tokens;
   geometry.metric_denominator = static_cast<double>(tokens);
   geometry.absent_metrics = arguments.has(kRefLogProbs) ? 0 : 1;

@@ -31,9 +31,12 @@ void WriteResult(const Task& task, bool as_values, v1::Result* wire) {
   if (result.mean_numerator.has_value()) {
     wire->set_mean_numerator(*result.mean_numerator);
   }
-  wire->set_mean_denominator(result.mean_denominator);
   wire->set_element_count(result.element_count);
-  wire->set_ignored_count(result.ignored_count);
+  if (result.counted) {
+    wire->set_mean_denominator(result.mean_denominator);
+    wire->set_ignored_count(result.ignored_count);
+  }
+  if (task.evaluation.validate_only) return;
   if (result.gradient_underflow_count.has_value()) {
     wire->set_gradient_underflow_count(*result.gradient_underflow_count);
   }

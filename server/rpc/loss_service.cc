@@ -293,6 +293,9 @@ void LossService::Begin(const std::shared_ptr<ComputeCall>& call, bool received,
     FailViolations(*call, violations);
   } else if (call->task == nullptr) {
     FailInternal(*call);
+  } else if (call->task->evaluation.validate_only) {
+    engine_.Describe(call->task.get());
+    Answer(*call, {});
   } else {
     batcher_->Submit(std::make_unique<Item>(this, call));
   }

@@ -74,13 +74,16 @@ bool IsPrintable(absl::string_view text) {
 // One reading of one request.
 class RequestReader::Pass {
  public:
-  Pass(const RequestReader& reader, DecodedRequest* decoded,
+  Pass(const RequestReader& reader, DecodedRequest* decoded, bool validate_only,
        Violations* violations)
       : reader_(reader),
         decoded_(*decoded),
         evaluation_(decoded->evaluation),
         violations_(violations),
-        tensors_(reader.max_dimensions_, &decoded->numbers, violations) {}
+        tensors_(reader.max_dimensions_, validate_only, &decoded->numbers,
+                 violations) {
+    evaluation_.validate_only = validate_only;
+  }
 
   // Finds the loss and reads the hints; false where the rest shall not be read.
   bool Begin(const Message& request, const v1::Evaluation& evaluation) {
@@ -202,7 +205,7 @@ class RequestReader::Pass {
 void RequestReader::Read(const v1::ComputeLossRequest& request,
                          DecodedRequest* decoded,
                          Violations* violations) const {
-  Pass pass(*this, decoded, violations);
+  Pass pass(*this, decoded, request.evaluation().validate_only(), violations);
   if (!pass.Begin(request, request.evaluation())) return;
   pass.ReadEvaluation(request.evaluation());
   pass.Finish();
@@ -212,7 +215,7 @@ void RequestReader::Read(const v1::ComputeGradientRequest& request,
                          DecodedRequest* decoded,
                          Violations* violations) const {
   decoded->evaluation.gradient = true;
-  Pass pass(*this, decoded, violations);
+  Pass pass(*this, decoded, request.evaluation().validate_only(), violations);
   if (!pass.Begin(request, request.evaluation())) return;
   pass.ReadEvaluation(request.evaluation());
   pass.ReadGradientOptions(request);

@@ -36,7 +36,10 @@ TensorView TensorReader::Read(const v1::Tensor& tensor, DtypeRule rule,
   Dtype dtype = Dtype::kUnspecified;
   const bool good_dtype = ReadDtype(tensor, name, &dtype);
   const bool good_shape = ReadShape(tensor, name, &view);
-  if (tensor.content_case() == v1::Tensor::CONTENT_NOT_SET) {
+  const bool empty = tensor.content_case() == v1::Tensor::CONTENT_NOT_SET;
+  if (empty && shapes_suffice_) {
+    if (good_dtype && good_shape) view.dtype = dtype;
+  } else if (empty) {
     violations_->Add(Reason::kTensorMissing, name.path,
                      absl::StrCat(name.name,
                                   " has no content: set its values (numbers) "
@@ -67,10 +70,14 @@ bool TensorReader::ReadDtype(const v1::Tensor& tensor, const TensorName& name,
     return false;
   }
   *dtype = static_cast<Dtype>(tensor.dtype());
-  if (*dtype == Dtype::kUnspecified && tensor.has_data()) {
+  const bool inferred = tensor.has_values() ||
+                        (tensor.content_case() == v1::Tensor::CONTENT_NOT_SET &&
+                         !shapes_suffice_);
+  if (*dtype == Dtype::kUnspecified && !inferred) {
     violations_->Add(
         Reason::kDtypeMismatch, name.path,
-        absl::StrCat(name.name, " has no dtype: it is required with data."));
+        absl::StrCat(name.name,
+                     " has no dtype: it is required without values."));
     return false;
   }
   return true;

@@ -20,9 +20,12 @@ namespace lossd {
 // others take their dtype from it where they state none.
 class TensorReader {
  public:
-  TensorReader(int max_dimensions, std::deque<AlignedBuffer>* numbers,
-               Violations* violations)
+  // With `shapes_suffice` a tensor may be without content: its view then has no
+  // data.
+  TensorReader(int max_dimensions, bool shapes_suffice,
+               std::deque<AlignedBuffer>* numbers, Violations* violations)
       : max_dimensions_(max_dimensions),
+        shapes_suffice_(shapes_suffice),
         numbers_(numbers),
         violations_(violations) {}
 
@@ -51,6 +54,7 @@ class TensorReader {
                    DtypeRule rule) const;
 
   const int max_dimensions_;
+  const bool shapes_suffice_;
   std::deque<AlignedBuffer>* const numbers_;
   Violations* const violations_;
   TensorView leading_;

@@ -25,9 +25,10 @@
 namespace lossd {
 namespace {
 
-Engine MakeEngine(int threads, const std::string& target) {
+Engine MakeEngine(int threads, const std::string& target,
+                  int64_t grain = kDefaultGrain) {
   std::vector<std::unique_ptr<Backend>> backends;
-  backends.push_back(MakeCpuBackend(threads, target).value());
+  backends.push_back(MakeCpuBackend(threads, target, grain).value());
   return Engine(EngineLimits(), std::move(backends), DeviceClass::kCpu);
 }
 
@@ -123,6 +124,18 @@ TEST(BitsTest, ThreadsDoNotShow) {
         EXPECT_EQ(RunAlone(many, c.evaluation), RunAlone(one, c.evaluation))
             << c.name;
       }
+    }
+  }
+}
+
+TEST(BitsTest, SplitsDoNotShow) {
+  const std::vector<GoldenCase> cases = AllCases();
+  const Engine whole = MakeEngine(1, "", int64_t{1} << 40);
+  for (int64_t grain : {1, 1500, 40000}) {
+    const Engine split = MakeEngine(2, "", grain);
+    for (const GoldenCase& c : cases) {
+      EXPECT_EQ(RunAlone(split, c.evaluation), RunAlone(whole, c.evaluation))
+          << c.name << " in splits of " << grain;
     }
   }
 }

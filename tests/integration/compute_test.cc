@@ -73,6 +73,59 @@ TEST_F(ComputeTest, TheFirstCallOfTheContractWorks) {
   EXPECT_EQ(response.result().gradients_size(), 0);
 }
 
+TEST_F(ComputeTest, ValidatingNeedsOnlyShapesAndComputesNothing) {
+  const auto response = Gradient(FromJson<v1::ComputeGradientRequest>(
+      R"({"evaluation": {"validate_only": true, "cross_entropy": {
+          "input": {"dtype": "DTYPE_FLOAT16", "shape": [512, 32000]},
+          "target": {"dtype": "DTYPE_INT64", "shape": [512]}}}})"));
+  EXPECT_EQ(response.result().element_count(), 512);
+  EXPECT_FALSE(response.result().has_mean_denominator());
+  EXPECT_FALSE(response.result().has_ignored_count());
+  EXPECT_FALSE(response.result().has_loss());
+  EXPECT_FALSE(response.result().has_mean_numerator());
+  EXPECT_FALSE(response.result().has_non_finite());
+  EXPECT_EQ(response.result().gradients_size(), 0);
+}
+
+TEST_F(ComputeTest, ValidatingCountsWhereTargetsAreThere) {
+  const auto response = Loss(FromJson<v1::ComputeLossRequest>(
+      R"({"evaluation": {"validate_only": true, "cross_entropy": {
+          "input": {"dtype": "DTYPE_FLOAT32", "shape": [3, 2]},
+          "weight": {"values": [0.25, 4]},
+          "target": {"values": [1, -100, 0]}}}})"));
+  EXPECT_EQ(response.result().mean_denominator(), 4.25);
+  EXPECT_EQ(response.result().ignored_count(), 1);
+}
+
+TEST_F(ComputeTest, ValidatingFindsAllThatIsWrong) {
+  grpc::ClientContext context;
+  v1::ComputeLossResponse response;
+  const grpc::Status status = stub_->ComputeLoss(
+      &context,
+      FromJson<v1::ComputeLossRequest>(
+          R"({"evaluation": {"validate_only": true, "mse_loss": {
+              "input": {"dtype": "DTYPE_FLOAT32", "shape": [3, 2]},
+              "weight": {"dtype": "DTYPE_FLOAT32", "shape": [2]},
+              "target": {"dtype": "DTYPE_FLOAT32", "shape": [3]}}}})"),
+      &response);
+  EXPECT_EQ(status.error_code(), grpc::INVALID_ARGUMENT);
+  EXPECT_THAT(status.error_message(), HasSubstr("target has shape [3]"));
+  EXPECT_EQ(DetailsOf(status).bad_request.field_violations_size(), 2);
+}
+
+TEST_F(ComputeTest, WithoutContentATensorNeedsItsDtype) {
+  grpc::ClientContext context;
+  v1::ComputeLossResponse response;
+  const grpc::Status status = stub_->ComputeLoss(
+      &context,
+      FromJson<v1::ComputeLossRequest>(
+          R"({"evaluation": {"validate_only": true, "soft_margin_loss": {
+              "input": {"shape": [3]}, "target": {"values": [1, 1, -1]}}}})"),
+      &response);
+  EXPECT_THAT(status.error_message(),
+              HasSubstr("input has no dtype: it is required without values."));
+}
+
 TEST_F(ComputeTest, TheExecutionIsTold) {
   const auto execution =
       Loss(FromJson<v1::ComputeLossRequest>(kSmallRequest)).execution();

@@ -186,7 +186,7 @@ TEST_F(RequestReaderTest, DataMustHaveADtype) {
       ReadBad(Mse(R"({"shape": ["1"], "data": "AAAAAA=="})", kOne));
   EXPECT_EQ(violation.reason, Reason::kDtypeMismatch);
   EXPECT_EQ(violation.description,
-            "input has no dtype: it is required with data.");
+            "input has no dtype: it is required without values.");
 }
 
 TEST_F(RequestReaderTest, ADtypeMustBeKnown) {
