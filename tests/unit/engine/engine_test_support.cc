@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <cmath>
 #include <random>
+#include <set>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "server/engine/cpu_backend.h"
@@ -128,19 +130,6 @@ void AddClasses(CaseMaker* make, std::vector<SampleCase>* cases) {
        {{"ignore_index", 1}}});
 }
 
-void AddResiduals(CaseMaker* make, std::vector<SampleCase>* cases) {
-  const Shape s = {19, 5};
-  for (const char* loss : {"l1_loss", "huber_loss", "smooth_l1_loss"}) {
-    cases->push_back(
-        {loss,
-         loss,
-         s[0],
-         {make->Random("input", s, -2, 2), make->Random("target", s, -2, 2),
-          make->Random("weight", s, 0, 2)},
-         {}});
-  }
-}
-
 void AddLikelihoods(CaseMaker* make, std::vector<SampleCase>* cases) {
   const Shape s = {19, 5};
   cases->push_back(
@@ -257,6 +246,25 @@ void AddRows(CaseMaker* make, std::vector<SampleCase>* cases) {
          {make->Random("anchor", s, -2, 2), make->Random("positive", s, -2, 2),
           make->Random("negative", s, -2, 2)},
          {{"distance_function", distance}, {"swap", 1}}});
+  }
+}
+
+// A loss of no case of its own is taken to be elementwise.
+void AddOthers(CaseMaker* make, std::vector<SampleCase>* cases) {
+  const Shape s = {19, 5};
+  std::set<std::string> covered;
+  for (const SampleCase& each : *cases) covered.insert(each.loss);
+  for (const LossDefinition* loss : AllLosses()) {
+    const LossSchema& schema = loss->schema;
+    if (covered.contains(std::string(schema.name))) continue;
+    std::vector<SampleCase::Piece> pieces;
+    for (const TensorSchema& tensor : schema.tensors) {
+      const bool input = tensor.role == TensorRole::kInput;
+      pieces.push_back(make->Random(std::string(tensor.name), s,
+                                    input ? -2 : 0.25, input ? 2 : 1));
+    }
+    const std::string name(schema.name);
+    cases->push_back({name, name, s[0], std::move(pieces), {}});
   }
 }
 
@@ -387,13 +395,13 @@ TestEvaluation SampleCase::Rows(int64_t begin, int64_t end,
 std::vector<SampleCase> SampleCases(Dtype dtype) {
   CaseMaker make(dtype);
   std::vector<SampleCase> cases;
-  AddResiduals(&make, &cases);
   AddLikelihoods(&make, &cases);
   AddMargins(&make, &cases);
   AddSequences(&make, &cases);
   AddElementwise(&make, &cases);
   AddClasses(&make, &cases);
   AddRows(&make, &cases);
+  AddOthers(&make, &cases);
   return cases;
 }
 
