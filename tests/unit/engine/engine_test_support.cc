@@ -169,7 +169,6 @@ void AddMargins(CaseMaker* make, std::vector<SampleCase>* cases) {
                     {{"margin", 0.3}}});
   cases->push_back(
       {"hinge", "hinge_embedding_loss", s[0], {input(), sign(s)}, {}});
-  cases->push_back({"soft", "soft_margin_loss", s[0], {input(), sign(s)}, {}});
   cases->push_back({"cosine",
                     "cosine_embedding_loss",
                     s[0],
