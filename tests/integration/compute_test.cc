@@ -119,7 +119,7 @@ TEST_F(ComputeTest, WithoutContentATensorNeedsItsDtype) {
   const grpc::Status status = stub_->ComputeLoss(
       &context,
       FromJson<v1::ComputeLossRequest>(
-          R"({"evaluation": {"validate_only": true, "soft_margin_loss": {
+          R"({"evaluation": {"validate_only": true, "mse_loss": {
               "input": {"shape": [3]}, "target": {"values": [1, 1, -1]}}}})"),
       &response);
   EXPECT_THAT(status.error_message(),
