@@ -54,9 +54,9 @@ class ElementwiseKernel {
     if (tensor.elements == 1) {
       source.uniform = tensor.ValueAt(0);
     } else if (view == shape) {
-      source.tile = LoadTile(tensor, begin, n, scratch);
+      source.tile = LoadTile<V>(tensor, begin, n, scratch);
     } else {
-      BroadcastTile(tensor, view, shape, begin, n, scratch);
+      BroadcastTile<V>(tensor, view, shape, begin, n, scratch);
       source.tile = scratch;
     }
     return source;

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Everything that depends on the arithmetic type, from tiles to the kernels of a
-// loss. A kernel room includes this inside its namespace, after its arithmetic
-// types, math-inl.h and lane_loops-inl.h, and before a loss's mathematics.
+// Everything that depends on the arithmetic type, from tiles to the kernels of
+// a loss. A kernel room includes this inside its namespace, after its
+// arithmetic types, math-inl.h and lane_loops-inl.h, and before a loss's
+// mathematics.
 
 // In the order in which they need one another.
 // clang-format off

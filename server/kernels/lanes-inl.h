@@ -36,6 +36,19 @@ struct Lanes {
   void StoreFirst(T* p, int64_t n) const {
     for (int i = 0; i < n; ++i) p[i] = v[i];
   }
+  static Lanes LoadFloats(const uint8_t* p) {
+    float x[16];
+    std::memcpy(x, p, sizeof(x));
+    Lanes r;
+    for (int i = 0; i < 16; ++i) r.v[i] = static_cast<T>(x[i]);
+    return r;
+  }
+  Lanes StoreFloats(uint8_t* p) const {
+    float x[16];
+    for (int i = 0; i < 16; ++i) x[i] = static_cast<float>(v[i]);
+    std::memcpy(p, x, sizeof(x));
+    return LoadFloats(p);
+  }
   static Mask FirstN(int64_t n) {
     Mask m;
     for (int i = 0; i < 16; ++i) m.set[i] = i < n;

@@ -37,7 +37,7 @@ class RowKernel {
     for (int slot = 0; slot < kOperandCount; ++slot) {
       if (M::kOperands[slot] == Operand::kShared && job.arguments->has(slot)) {
         const TensorView& tensor = job.arguments->tensor(slot);
-        shared_[slot] = LoadTile(tensor, 0, tensor.elements, Scratch(slot));
+        shared_[slot] = LoadTile<V>(tensor, 0, tensor.elements, Scratch(slot));
         Inspect<V>(job, slot, shared_[slot], tensor.elements, &findings_);
       }
     }
@@ -64,9 +64,9 @@ class RowKernel {
                       bool copy) const {
     const int64_t n = geometry_.row_length;
     if (geometry_.inner == 1 && !copy) {
-      return LoadTile(tensor, First(row), n, scratch);
+      return LoadTile<V>(tensor, First(row), n, scratch);
     }
-    WidenTile(tensor, First(row), n, geometry_.inner, scratch);
+    WidenTile<V>(tensor, First(row), n, geometry_.inner, scratch);
     return scratch;
   }
 
@@ -174,8 +174,8 @@ class RowKernel {
     int tile = kOperandCount;
     if (job_.grad_output.present()) {
       if (geometry_.loss_per_element) {
-        row.scales =
-            LoadTile(job_.grad_output, First(index), row.length, Scratch(tile));
+        row.scales = LoadTile<V>(job_.grad_output, First(index), row.length,
+                                 Scratch(tile));
       } else {
         row.scale *= job_.grad_output.ValueAt(index);
       }
@@ -237,8 +237,8 @@ class RowKernel {
       job_.predicted_classes[index] = result.predicted;
     if (job_.elementwise_losses.data && !geometry_.loss_per_element) {
       const double loss = CanonicalLane(result.loss);
-      NarrowTile(&loss, 1, job_.elementwise_losses, index, 1,
-                 &findings_.result_infinity);
+      NarrowTile<Single>(&loss, 1, job_.elementwise_losses, index, 1,
+                         &findings_.result_infinity);
       findings_.result_nan |= loss != loss;
       findings_.result_infinity |= std::isinf(loss);
     }

@@ -18,7 +18,7 @@ class SequenceKernel {
   // where the gradient of a step goes, which PutGradient then takes.
   const Lane* Load(int64_t step) {
     const Lane* row =
-        LoadTile(input_, First(step), geometry_.row_length, Tile(0));
+        LoadTile<V>(input_, First(step), geometry_.row_length, Tile(0));
     Inspect<V>(job_, 0, row, geometry_.row_length, &findings_);
     return row;
   }
@@ -26,7 +26,7 @@ class SequenceKernel {
   void PutGradient(int64_t step, const Lane* row) {
     bool* infinity = &findings_.result_infinity;
     FlagTile<V>(row, geometry_.row_length, &findings_.result_nan, infinity);
-    findings_.underflow += NarrowTile(
+    findings_.underflow += NarrowTile<V>(
         row, geometry_.row_length, job_.gradients[0], First(step), 1, infinity);
   }
 
@@ -74,8 +74,8 @@ class SequenceKernel {
 
   void Record(double loss, double numerator) {
     if (job_.elementwise_losses.data) {
-      NarrowTile(&loss, 1, job_.elementwise_losses, index_, 1,
-                 &findings_.result_infinity);
+      NarrowTile<Single>(&loss, 1, job_.elementwise_losses, index_, 1,
+                         &findings_.result_infinity);
       findings_.result_nan |= loss != loss;
       findings_.result_infinity |= std::isinf(loss);
     }

@@ -26,6 +26,16 @@ struct Single {
   static LOSSD_FN Single LoadFirst(const double* p, int64_t) { return {*p}; }
   LOSSD_FN void Store(double* p) const { *p = v; }
   LOSSD_FN void StoreFirst(double* p, int64_t) const { *p = v; }
+  static LOSSD_FN Single LoadFloats(const uint8_t* p) {
+    float x;
+    std::memcpy(&x, p, sizeof(x));
+    return {static_cast<double>(x)};
+  }
+  LOSSD_FN Single StoreFloats(uint8_t* p) const {
+    const float x = static_cast<float>(v);
+    std::memcpy(p, &x, sizeof(x));
+    return {static_cast<double>(x)};
+  }
   static LOSSD_FN Mask FirstN(int64_t n) { return {n > 0}; }
 
   friend LOSSD_FN Single operator+(Single a, Single b) { return {a.v + b.v}; }

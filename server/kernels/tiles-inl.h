@@ -45,15 +45,33 @@ inline void WidenAs(const TensorView& tensor, int64_t begin, int64_t n,
   }
 }
 
-template <class Lane>
+// The same for contiguous floats.
+template <class V>
+inline void WidenFloats(const uint8_t* from, int64_t n,
+                        typename V::Lane* tile) {
+  int64_t i = 0;
+  for (; i + V::kLanes <= n; i += V::kLanes) {
+    V::LoadFloats(from + i * 4).Store(tile + i);
+  }
+  for (; i < n; ++i) {
+    float value;
+    std::memcpy(&value, from + i * 4, 4);
+    tile[i] = static_cast<typename V::Lane>(value);
+  }
+}
+
+template <class V>
 inline void WidenTile(const TensorView& tensor, int64_t begin, int64_t n,
-                      int64_t stride, Lane* tile) {
+                      int64_t stride, typename V::Lane* tile) {
   switch (tensor.dtype) {
     case Dtype::kFloat16:
       return WidenAs<Float16>(tensor, begin, n, stride, tile);
     case Dtype::kBfloat16:
       return WidenAs<Bfloat16>(tensor, begin, n, stride, tile);
     case Dtype::kFloat32:
+      if (stride == 1) {
+        return WidenFloats<V>(tensor.data + begin * 4, n, tile);
+      }
       return WidenAs<float>(tensor, begin, n, stride, tile);
     case Dtype::kFloat64:
       return WidenAs<double>(tensor, begin, n, stride, tile);
@@ -76,22 +94,24 @@ LOSSD_FN bool IsInPlace(Dtype dtype, const uint8_t* data) {
 }
 
 // n contiguous elements as lanes: in place, or widened into `tile`.
-template <class Lane>
-inline const Lane* LoadTile(const TensorView& tensor, int64_t begin, int64_t n,
-                            Lane* tile) {
+template <class V>
+inline const typename V::Lane* LoadTile(const TensorView& tensor, int64_t begin,
+                                        int64_t n, typename V::Lane* tile) {
+  using Lane = typename V::Lane;
   if (IsInPlace<Lane>(tensor.dtype, tensor.data)) {
     return reinterpret_cast<const Lane*>(tensor.data) + begin;
   }
-  WidenTile(tensor, begin, n, 1, tile);
+  WidenTile<V>(tensor, begin, n, 1, tile);
   return tile;
 }
 
 // The elements of `tensor`, taken to be of shape `view` and broadcast to
-// `shape`, for the linear indices of shape from `begin` on.
-template <class Lane>
+// `shape`, for the linear indices of shape from `begin` on: a run along the
+// last dimension at a time.
+template <class V>
 inline void BroadcastTile(const TensorView& tensor, const Shape& view,
                           const Shape& shape, int64_t begin, int64_t n,
-                          Lane* tile) {
+                          typename V::Lane* tile) {
   const size_t dims = shape.size();
   Shape strides(dims, 0);
   int64_t stride = 1;
@@ -108,8 +128,20 @@ inline void BroadcastTile(const TensorView& tensor, const Shape& view,
     rest /= shape[i];
     offset += subscripts[i] * strides[i];
   }
-  for (int64_t i = 0; i < n; ++i) {
-    WidenTile(tensor, offset, 1, 1, tile + i);
+  const size_t last = dims - 1;
+  for (int64_t i = 0; i < n;) {
+    const int64_t left = shape[last] - subscripts[last];
+    const int64_t run = left < n - i ? left : n - i;
+    if (strides[last] == 1) {
+      WidenTile<V>(tensor, offset, run, 1, tile + i);
+    } else {
+      WidenTile<V>(tensor, offset, 1, 1, tile + i);
+      for (int64_t k = 1; k < run; ++k) tile[i + k] = tile[i];
+    }
+    i += run;
+    // To the end of the run, and on to the next.
+    offset += (run - 1) * strides[last];
+    subscripts[last] += run - 1;
     for (size_t d = dims; d-- > 0;) {
       offset += strides[d];
       if (++subscripts[d] < shape[d]) break;
@@ -137,15 +169,39 @@ inline int64_t NarrowAs(const Lane* tile, int64_t n, const Destination& to,
   return lost;
 }
 
-template <class Lane>
-inline int64_t NarrowTile(const Lane* tile, int64_t n, const Destination& to,
-                          int64_t begin, int64_t stride, bool* infinity) {
+// The same into contiguous floats.
+template <class V>
+inline int64_t NarrowFloats(const typename V::Lane* tile, int64_t n,
+                            const Destination& to, int64_t begin,
+                            bool* infinity) {
+  const V zero = V::Set(0.0);
+  const V one = V::Set(1.0);
+  const V limit = V::Set(__builtin_inf());
+  V lost = zero;
+  V infinities = zero;
+  int64_t i = 0;
+  for (; i + V::kLanes <= n; i += V::kLanes) {
+    const V wide = V::Load(tile + i);
+    const V stored = wide.StoreFloats(to.data + (begin + i) * 4);
+    lost = lost + Select((stored == zero) & Not(wide == zero), one, zero);
+    infinities = Select(Abs(stored) == limit, one, infinities);
+  }
+  *infinity |= MaxOfLanes(infinities) > 0;
+  return static_cast<int64_t>(SumOfLanes(Widen(lost))) +
+         NarrowAs<float>(tile + i, n - i, to, begin + i, 1, infinity);
+}
+
+template <class V>
+inline int64_t NarrowTile(const typename V::Lane* tile, int64_t n,
+                          const Destination& to, int64_t begin, int64_t stride,
+                          bool* infinity) {
   switch (to.dtype) {
     case Dtype::kFloat16:
       return NarrowAs<Float16>(tile, n, to, begin, stride, infinity);
     case Dtype::kBfloat16:
       return NarrowAs<Bfloat16>(tile, n, to, begin, stride, infinity);
     case Dtype::kFloat32:
+      if (stride == 1) return NarrowFloats<V>(tile, n, to, begin, infinity);
       return NarrowAs<float>(tile, n, to, begin, stride, infinity);
     default:
       return NarrowAs<double>(tile, n, to, begin, stride, infinity);
@@ -156,18 +212,25 @@ inline int64_t NarrowTile(const Lane* tile, int64_t n, const Destination& to,
 template <class V>
 inline void FlagTile(const typename V::Lane* tile, int64_t n, bool* nan,
                      bool* infinity) {
+  // 0 * x is 0 unless x is one of them, which is rare.
   const V zero = V::Set(0.0);
-  const V one = V::Set(1.0);
-  const V limit = V::Set(__builtin_inf());
-  V nans = zero;
-  V infinities = zero;
-  for (int64_t i = 0; i < n; i += V::kLanes) {
-    const V x = LoadUpTo<V>(tile + i, n - i);
-    nans = Select(x == x, nans, one);
-    infinities = Select(Abs(x) == limit, one, infinities);
+  V first = zero;
+  V second = zero;
+  int64_t i = 0;
+  for (; i + 2 * V::kLanes <= n; i += 2 * V::kLanes) {
+    first = Fma(V::Load(tile + i), zero, first);
+    second = Fma(V::Load(tile + i + V::kLanes), zero, second);
   }
-  *nan |= MaxOfLanes(nans) > 0;
-  *infinity |= MaxOfLanes(infinities) > 0;
+  for (; i < n; i += V::kLanes) {
+    first = Fma(LoadUpTo<V>(tile + i, n - i), zero, first);
+  }
+  const V sum = first + second;
+  const V broken = Select(sum == zero, zero, V::Set(1.0));
+  if (MaxOfLanes(broken) == 0) return;
+  for (i = 0; i < n; ++i) {
+    *nan |= tile[i] != tile[i];
+    *infinity |= std::abs(tile[i]) == __builtin_inf();
+  }
 }
 
 // Whether any of n lanes is outside [minimum, maximum], or NaN.
@@ -218,8 +281,8 @@ class OutputTile {
     if (tile_ == nullptr) return;
     FlagTile<V>(tile_, n, &findings->result_nan, &findings->result_infinity);
     if (in_place_) return;
-    const int64_t lost =
-        NarrowTile(tile_, n, to_, begin_, stride_, &findings->result_infinity);
+    const int64_t lost = NarrowTile<V>(tile_, n, to_, begin_, stride_,
+                                       &findings->result_infinity);
     if (counts_underflow) findings->underflow += lost;
   }
 

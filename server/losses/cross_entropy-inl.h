@@ -46,18 +46,22 @@ template <class V>
 struct BlockSum {
   V max, sum, ties;
 
-  LOSSD_FN void Add(V x, typename V::Mask live) {
+  // Gives back exp(x - max).
+  LOSSD_FN V Add(V x, typename V::Mask live) {
     const V zero = V::Set(0.0);
     const V e = ExpDifference(x, max);
     const auto tie = (x == max) & live;
     sum = sum + Select(live & Not(x == max), e, zero);
     ties = ties + Select(tie, V::Set(1.0), zero);
+    return e;
   }
 };
 
-// The Softmax of one block of at most kLeaf elements.
+// The Softmax of one block of at most kLeaf elements, and, unless `e` is null,
+// their exp(x - max), where max is that of the block.
 template <class V>
-inline Softmax ReduceBlock(const typename V::Lane* x, int64_t n) {
+inline Softmax ReduceBlock(const typename V::Lane* x, int64_t n,
+                           typename V::Lane* e) {
   V max = V::Set(-__builtin_inf());
   int64_t i = 0;
   for (; i + V::kLanes <= n; i += V::kLanes) max = Max(V::Load(x + i), max);
@@ -69,9 +73,14 @@ inline Softmax ReduceBlock(const typename V::Lane* x, int64_t n) {
   block.max = V::Set(bottom ? 0.0 : block_max);
   block.sum = block.ties = V::Set(0.0);
   const auto all = V::FirstN(V::kLanes);
-  for (i = 0; i + V::kLanes <= n; i += V::kLanes)
-    block.Add(V::Load(x + i), all);
-  if (i < n) block.Add(V::LoadFirst(x + i, n - i), V::FirstN(n - i));
+  for (i = 0; i + V::kLanes <= n; i += V::kLanes) {
+    const V value = block.Add(V::Load(x + i), all);
+    if (e) value.Store(e + i);
+  }
+  if (i < n) {
+    const V value = block.Add(V::LoadFirst(x + i, n - i), V::FirstN(n - i));
+    if (e) value.StoreFirst(e + i, n - i);
+  }
 
   Softmax result;
   result.max = block_max;
@@ -90,12 +99,19 @@ inline Softmax Merge(const Softmax& a, const Softmax& b) {
   return {high.max, high.others + (low.others + 1.0) * shift};
 }
 
+// The Softmax of a row, and, unless `e` is null, each element's exponential
+// within its block and each block's maximum.
 template <class V>
-inline Softmax Reduce(const typename V::Lane* x, int64_t n) {
+inline Softmax Reduce(const typename V::Lane* x, int64_t n, typename V::Lane* e,
+                      typename V::Lane* maxima) {
+  using Lane = typename V::Lane;
   Softmax total;
   for (int64_t begin = 0; begin < n; begin += kLeaf) {
     const int64_t size = n - begin < kLeaf ? n - begin : kLeaf;
-    total = Merge(total, ReduceBlock<V>(x + begin, size));
+    const Softmax block =
+        ReduceBlock<V>(x + begin, size, e ? e + begin : nullptr);
+    if (e) maxima[begin / kLeaf] = static_cast<Lane>(block.max);
+    total = Merge(total, block);
   }
   // Only -infinity, or nothing at all: there is no distribution.
   if (total.others < 0.0) total.others = __builtin_nan("");
@@ -115,13 +131,16 @@ struct Math : RowLoss {
   static constexpr Operand kOperands[] = {Operand::kRow, Operand::kRowOrClass,
                                           Operand::kShared};
   static constexpr bool kFloatLanes = true;
+  static constexpr int kWorkspaceRows = 1;
 
   static void Evaluate(const Row<V>& row, RowResult* result) {
     const Lane* x = row.operand[kInput];
-    const Softmax softmax = Reduce<V>(x, row.length);
+    const bool index = row.operand[kTarget] == nullptr &&
+                       row.parameters[kLabelSmoothing] == 0.0;
+    const Softmax softmax = Reduce<V>(
+        x, row.length, index ? row.gradient[kInput] : nullptr, row.workspace);
     const double log1p_d = ScalarLog1p(softmax.others);
-    if (row.operand[kTarget] == nullptr &&
-        row.parameters[kLabelSmoothing] == 0.0) {
+    if (index) {
       const double y = static_cast<double>(x[row.label]);
       const double w = WeightOf(row, row.label);
       result->loss = w * (log1p_d + (softmax.max - y));
@@ -139,34 +158,45 @@ struct Math : RowLoss {
                                 : 1.0;
   }
 
+  // Scales the exponentials that Reduce left, block by block.
   static void IndexGradient(const Row<V>& row, const Softmax& softmax,
                             double scale, RowResult* result) {
-    const Lane* x = row.operand[kInput];
     Lane* g = row.gradient[kInput];
-    const V max = V::Set(softmax.max);
-    const V factor = V::Set(scale / (1.0 + softmax.others));
     const V zero = V::Set(0.0);
-    const V bottom = V::Set(-__builtin_inf());
-    const auto scaled = V::Set(scale) == zero;
-    V lost = zero;
-    for (int64_t i = 0; i < row.length; i += V::kLanes) {
-      const int64_t n = row.length - i;
-      const V logit = LoadUpTo<V>(x + i, n);
-      const V value = ExpDifference(logit, max) * factor;
-      const auto underflow =
-          (value == zero) & (logit > bottom) & LiveLanes<V>(n) & Not(scaled);
-      lost = lost + Select(underflow, V::Set(1.0), zero);
-      StoreUpTo(Canonical(value), g + i, n);
+    V zeros = zero;
+    for (int64_t begin = 0; begin < row.length; begin += kLeaf) {
+      const int64_t end =
+          row.length - begin < kLeaf ? row.length : begin + kLeaf;
+      const double max = static_cast<double>(row.workspace[begin / kLeaf]);
+      const double shift =
+          max == softmax.max ? 1.0 : ScalarExp(max - softmax.max);
+      const V factor = V::Set(scale * shift / (1.0 + softmax.others));
+      for (int64_t i = begin; i < end; i += V::kLanes) {
+        const V value = LoadUpTo<V>(g + i, end - i) * factor;
+        const auto none = (value == zero) & LiveLanes<V>(end - i);
+        zeros = zeros + Select(none, V::Set(1.0), zero);
+        StoreUpTo(Canonical(value), g + i, end - i);
+      }
     }
-    double underflow = SumOfLanes(Widen(lost));
-    const double others = Others(softmax, static_cast<double>(x[row.label]));
+    const double others =
+        Others(softmax, static_cast<double>(row.operand[kInput][row.label]));
     const double exact = -(others * scale / (1.0 + softmax.others));
-    if (g[row.label] == 0 &&
-        static_cast<double>(x[row.label]) > -__builtin_inf() && scale != 0)
-      underflow -= 1;
+    if (SumOfLanes(Widen(zeros)) > 0 && scale != 0) {
+      result->underflow += LostElements(row);
+    }
     g[row.label] = CanonicalLane(static_cast<Lane>(exact));
-    result->underflow += static_cast<int64_t>(underflow);
     result->underflow += g[row.label] == 0 && exact != 0;
+  }
+
+  // Gradients beside the label's that are 0 for a logit above -infinity.
+  static int64_t LostElements(const Row<V>& row) {
+    int64_t lost = 0;
+    for (int64_t i = 0; i < row.length; ++i) {
+      const bool above =
+          static_cast<double>(row.operand[kInput][i]) > -__builtin_inf();
+      lost += i != row.label && row.gradient[kInput][i] == 0 && above;
+    }
+    return lost;
   }
 
   // The mass on the classes from i on without weights: (1 - e) * q_c + e / C.

@@ -12,7 +12,8 @@
 //   V::Lane, V::kLanes, V::Mask, V::Wide    element type, width, mask, and the
 //                                           type of as many double lanes
 //   V::Set(double), V::Load(p), V::LoadFirst(p, n), v.Store(p), v.StoreFirst(p,
-//   n)
+//   n); V::LoadFloats(p) and v.StoreFloats(p) for floats in memory at any
+//   address, the latter giving back what was stored
 //   + - * / and unary -; Fma(a, b, c) = a * b + c, rounded once; Abs, Sqrt
 //   < <= > >= == giving a mask, & | and Not on masks; Select(mask, a, b)
 //   Max(a, b) = a > b ? a : b, Min(a, b) = a < b ? a : b (b where one is NaN)

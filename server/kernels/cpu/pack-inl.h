@@ -47,6 +47,35 @@ struct Pack {
     Store(lanes);
     for (int i = 0; i < n; ++i) to[i] = lanes[i];
   }
+  static LOSSD_FN Pack LoadFloats(const uint8_t* from) {
+    const auto* floats = reinterpret_cast<const float*>(from);
+    if constexpr (sizeof(T) == 4) {
+      return Load(floats);
+    } else {
+      const hn::Rebind<float, D> half;
+      Pack p;
+      for (int i = 0; i < kRegisters; ++i) {
+        p.r[i] = hn::PromoteTo(D(), hn::LoadU(half, floats + i * kWidth));
+      }
+      return p;
+    }
+  }
+  LOSSD_FN Pack StoreFloats(uint8_t* to) const {
+    auto* floats = reinterpret_cast<float*>(to);
+    if constexpr (sizeof(T) == 4) {
+      Store(floats);
+      return *this;
+    } else {
+      const hn::Rebind<float, D> half;
+      Pack p;
+      for (int i = 0; i < kRegisters; ++i) {
+        const auto narrow = hn::DemoteTo(half, r[i]);
+        hn::StoreU(narrow, half, floats + i * kWidth);
+        p.r[i] = hn::PromoteTo(D(), narrow);
+      }
+      return p;
+    }
+  }
   static LOSSD_FN Mask FirstN(int64_t n) {
     Mask m;
     for (int i = 0; i < kRegisters; ++i) {
