@@ -88,6 +88,8 @@ struct RowLoss {
   static constexpr bool kUsesLabelOnly = false;
   // The first parameter is the class index of rows to ignore.
   static constexpr bool kHasIgnoreIndex = false;
+  // Evaluate notices NaN and infinity in slot 0 itself: RowResult::broken.
+  static constexpr bool kInspectsInput = false;
   // Rows of scratch that Evaluate wants.
   static constexpr int kWorkspaceRows = 0;
 };
@@ -151,4 +153,5 @@ struct RowResult {
   double sums[kMaxSums] = {};  // metrics
   int64_t predicted = 0;
   int64_t underflow = 0;
+  bool broken = false;  // slot 0 holds NaN or infinity, with kInspectsInput
 };

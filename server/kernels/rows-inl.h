@@ -96,7 +96,7 @@ class RowKernel {
     if (mask_ >= 0) ClearMasked(row);
     if (ignored_) return;
     for (int slot = 0; slot < kOperandCount; ++slot) {
-      if (shared_[slot]) continue;
+      if (shared_[slot] || (M::kInspectsInput && slot == 0)) continue;
       if (row->operand[slot]) {
         const bool one = M::kUsesLabelOnly && !UsesWholeRow();
         const int64_t first = one ? row->label : 0;
@@ -203,6 +203,9 @@ class RowKernel {
       Ignore(&row, &result);
     } else {
       M::Evaluate(row, &result);
+      if (result.broken) {
+        Inspect<V>(job_, 0, row.operand[0], row.length, &findings_);
+      }
     }
     p.Flush(row.length, &findings_, false);
     log_p.Flush(row.length, &findings_, false);

@@ -26,9 +26,11 @@ enum Slot { kInput, kTarget, kWeight };
 enum Parameter { kIgnoreIndex, kLabelSmoothing };
 
 // max and d of the elements seen so far; before the first, -infinity and -1.
+// Whether one of them is NaN or infinite.
 struct Softmax {
   double max = -__builtin_inf();
   double others = -1.0;
+  bool broken = false;
 };
 
 // exp(x - m) for x <= m. The rounding of the difference is added back to first
@@ -62,10 +64,20 @@ struct BlockSum {
 template <class V>
 inline Softmax ReduceBlock(const typename V::Lane* x, int64_t n,
                            typename V::Lane* e) {
+  const V zero = V::Set(0.0);
   V max = V::Set(-__builtin_inf());
+  V flag = zero;  // 0 * x is NaN where x is NaN or infinite
   int64_t i = 0;
-  for (; i + V::kLanes <= n; i += V::kLanes) max = Max(V::Load(x + i), max);
-  if (i < n) max = Max(V::LoadFirst(x + i, n - i), max);
+  for (; i + V::kLanes <= n; i += V::kLanes) {
+    const V logit = V::Load(x + i);
+    max = Max(logit, max);
+    flag = Fma(logit, zero, flag);
+  }
+  if (i < n) {
+    const V logit = V::LoadFirst(x + i, n - i);
+    max = Max(logit, max);
+    flag = Fma(logit, zero, flag);
+  }
   const double block_max = static_cast<double>(MaxOfLanes(max));
 
   BlockSum<V> block;
@@ -83,6 +95,7 @@ inline Softmax ReduceBlock(const typename V::Lane* x, int64_t n,
   }
 
   Softmax result;
+  result.broken = MaxOfLanes(Select(flag == zero, zero, V::Set(1.0))) > 0;
   result.max = block_max;
   const double sum = SumOfLanes(Widen(block.sum));
   result.others = sum + (SumOfLanes(Widen(block.ties)) - 1.0);
@@ -96,7 +109,8 @@ inline Softmax Merge(const Softmax& a, const Softmax& b) {
   const Softmax& low = a.max >= b.max ? b : a;
   const double shift =
       low.max == high.max ? 1.0 : ScalarExp(low.max - high.max);
-  return {high.max, high.others + (low.others + 1.0) * shift};
+  return {high.max, high.others + (low.others + 1.0) * shift,
+          a.broken || b.broken};
 }
 
 // The Softmax of a row, and, unless `e` is null, each element's exponential
@@ -131,6 +145,7 @@ struct Math : RowLoss {
   static constexpr Operand kOperands[] = {Operand::kRow, Operand::kRowOrClass,
                                           Operand::kShared};
   static constexpr bool kFloatLanes = true;
+  static constexpr bool kInspectsInput = true;
   static constexpr int kWorkspaceRows = 1;
 
   static void Evaluate(const Row<V>& row, RowResult* result) {
@@ -139,6 +154,7 @@ struct Math : RowLoss {
                        row.parameters[kLabelSmoothing] == 0.0;
     const Softmax softmax = Reduce<V>(
         x, row.length, index ? row.gradient[kInput] : nullptr, row.workspace);
+    result->broken = softmax.broken;
     const double log1p_d = ScalarLog1p(softmax.others);
     if (index) {
       const double y = static_cast<double>(x[row.label]);

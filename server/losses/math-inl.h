@@ -83,6 +83,15 @@ LOSSD_FN V ExpReduced(V r) {
   }
 }
 
+// p * 2^k, rounded once, for p in [1/2, 2]: in two steps, because 2^k alone may
+// be subnormal, or infinite where the product is not. An arithmetic type may
+// have an instruction for it.
+template <class V>
+LOSSD_FN V ScaleByPow2(V p, V k) {
+  const V half = RoundToInteger(k * V::Set(0.5));
+  return p * Pow2(half) * Pow2(k - half);
+}
+
 // exp(x): at most 2 ulp in float, 1 in double, subnormal results included;
 // exactly 1 at 0; NaN stays NaN.
 template <class V>
@@ -93,9 +102,7 @@ LOSSD_FN V Exp(V x) {
   const V k = RoundToInteger(clamped * V::Set(0x1.71547652b82fep0));
   V r = Fma(-k, V::Set(K::kLn2High), clamped);
   r = Fma(-k, V::Set(K::kLn2Low), r);
-  // Two steps: 2^k alone may be subnormal, or infinite where exp(x) is not.
-  const V half = RoundToInteger(k * V::Set(0.5));
-  return ExpReduced(r) * Pow2(half) * Pow2(k - half);
+  return ScaleByPow2(ExpReduced(r), k);
 }
 
 // The series of log(1 + f) after FDLIBM: s * (f^2 / 2 + R) of its notation.

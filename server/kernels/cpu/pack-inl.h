@@ -184,6 +184,19 @@ LOSSD_FN Pack<T> Pow2(const Pack<T>& k) {
                      d, hn::ShiftLeft<B::kMantissa>(hn::Add(
                             hn::BitCast(u, hn::Add(k.r[i], magic)), bias))));
 }
+#if HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_AVX3_DL
+LOSSD_FN Pack<float> ScaleByPow2(const Pack<float>& p, const Pack<float>& k) {
+  return {{hn::Vec<Pack<float>::D>{_mm512_scalef_ps(p.r[0].raw, k.r[0].raw)}}};
+}
+LOSSD_FN Pack<double> ScaleByPow2(const Pack<double>& p,
+                                  const Pack<double>& k) {
+  Pack<double> r;
+  for (int i = 0; i < Pack<double>::kRegisters; ++i) {
+    r.r[i] = hn::Vec<Pack<double>::D>{_mm512_scalef_pd(p.r[i].raw, k.r[i].raw)};
+  }
+  return r;
+}
+#endif
 template <class T>
 LOSSD_FN void Split(const Pack<T>& x, Pack<T>* m, Pack<T>* k) {
   using B = FloatBits<T>;
