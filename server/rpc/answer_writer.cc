@@ -25,8 +25,10 @@ void WriteNonFinite(const NonFinite& found, v1::NonFinite* wire) {
 
 }  // namespace
 
-void WriteResult(const Task& task, bool as_values, v1::Result* wire) {
-  const Result& result = task.result;
+std::vector<LargeTensor> WriteResult(Task& task, bool as_values,
+                                     v1::Result* wire) {
+  Result& result = task.result;
+  std::vector<LargeTensor> large;
   if (result.loss.has_value()) wire->set_loss(*result.loss);
   if (result.mean_numerator.has_value()) {
     wire->set_mean_numerator(*result.mean_numerator);
@@ -36,7 +38,7 @@ void WriteResult(const Task& task, bool as_values, v1::Result* wire) {
     wire->set_mean_denominator(result.mean_denominator);
     wire->set_ignored_count(result.ignored_count);
   }
-  if (task.evaluation.validate_only) return;
+  if (task.evaluation.validate_only) return large;
   if (result.gradient_underflow_count.has_value()) {
     wire->set_gradient_underflow_count(*result.gradient_underflow_count);
   }
@@ -47,22 +49,41 @@ void WriteResult(const Task& task, bool as_values, v1::Result* wire) {
     out->set_numerator(metric.numerator);
     out->set_denominator(metric.denominator);
   }
-  const auto write = [&](const OwnedTensor& tensor, auto make) {
-    if (tensor.present()) WriteTensor(ViewOf(tensor), as_values, make());
+  const auto is_large = [&](const OwnedTensor& tensor) {
+    return !as_values && tensor.data.size() >= kLargeTensorBytes;
   };
-  write(result.loss_tensor, [&] { return wire->mutable_loss_tensor(); });
-  write(result.predicted_classes,
+  const auto write = [&](OwnedTensor& tensor, int field, auto make) {
+    if (is_large(tensor)) {
+      large.push_back({field, "", &tensor});
+    } else if (tensor.present()) {
+      WriteTensor(ViewOf(tensor), as_values, make());
+    }
+  };
+  write(result.loss_tensor, v1::Result::kLossTensorFieldNumber,
+        [&] { return wire->mutable_loss_tensor(); });
+  write(result.predicted_classes, v1::Result::kPredictedClassesFieldNumber,
         [&] { return wire->mutable_predicted_classes(); });
-  write(result.elementwise_losses,
+  write(result.elementwise_losses, v1::Result::kElementwiseLossesFieldNumber,
         [&] { return wire->mutable_elementwise_losses(); });
-  write(result.probabilities, [&] { return wire->mutable_probabilities(); });
-  write(result.log_probabilities,
+  write(result.probabilities, v1::Result::kProbabilitiesFieldNumber,
+        [&] { return wire->mutable_probabilities(); });
+  write(result.log_probabilities, v1::Result::kLogProbabilitiesFieldNumber,
         [&] { return wire->mutable_log_probabilities(); });
-  for (const GradientValue& gradient : result.gradients) {
+  bool any_large = false;
+  for (const GradientValue& each : result.gradients) {
+    any_large = any_large || is_large(each.value);
+  }
+  for (GradientValue& gradient : result.gradients) {
+    if (any_large) {
+      large.push_back(
+          {v1::Result::kGradientsFieldNumber, gradient.wrt, &gradient.value});
+      continue;
+    }
     v1::Gradient* out = wire->add_gradients();
     out->set_wrt(std::string(gradient.wrt));
-    write(gradient.value, [&] { return out->mutable_value(); });
+    WriteTensor(ViewOf(gradient.value), as_values, out->mutable_value());
   }
+  return large;
 }
 
 void WriteExecution(const Task& task, const ServerIdentity& identity,

@@ -4,6 +4,7 @@
 #define LOSSD_SERVER_RPC_ANSWER_WRITER_H_
 
 #include <string>
+#include <vector>
 
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
@@ -27,9 +28,22 @@ struct RunRecord {
   absl::Duration computing;
 };
 
+// A tensor of a result that is not copied into its message: where it belongs
+// there.
+struct LargeTensor {
+  int field;              // of lossd.v1.Result
+  absl::string_view wrt;  // of a gradient, else empty
+  OwnedTensor* tensor;
+};
+
+// From so many bytes on a tensor is large.
+inline constexpr int64_t kLargeTensorBytes = 8192;
+
 // Writes the result of a task that ran without violations; its tensors as
-// nested lists of numbers if `as_values`. Copies every tensor.
-void WriteResult(const Task& task, bool as_values, v1::Result* wire);
+// nested lists of numbers if `as_values`. Gives back the large ones, which are
+// not written; where one gradient is large all are, because their order counts.
+std::vector<LargeTensor> WriteResult(Task& task, bool as_values,
+                                     v1::Result* wire);
 
 // Writes how the task was run.
 void WriteExecution(const Task& task, const ServerIdentity& identity,

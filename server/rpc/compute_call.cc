@@ -2,34 +2,27 @@
 
 #include "server/rpc/compute_call.h"
 
-#include "server/rpc/message_bytes.h"
+#include <climits>
+#include <vector>
+
+#include "server/rpc/answer_bytes.h"
 
 namespace lossd {
-namespace {
 
-template <typename Response>
-bool Write(const ComputeCall& call, const ServerIdentity& identity,
-           const RunRecord& run, int64_t max_bytes, grpc::ByteBuffer* answer,
-           int64_t* bytes) {
-  google::protobuf::Arena arena;
-  auto* response = google::protobuf::Arena::CreateMessage<Response>(&arena);
-  WriteExecution(*call.task, identity, run, response->mutable_execution());
-  WriteResult(*call.task, call.decoded.answer_in_values,
-              response->mutable_result());
-  *bytes = static_cast<int64_t>(response->ByteSizeLong());
-  return *bytes <= max_bytes && SerializeMessage(*response, answer);
-}
-
-}  // namespace
-
-bool WriteAnswer(const ComputeCall& call, const ServerIdentity& identity,
+bool WriteAnswer(ComputeCall& call, const ServerIdentity& identity,
                  const RunRecord& run, int64_t max_bytes,
                  grpc::ByteBuffer* answer, int64_t* bytes) {
-  return call.method == Method::kComputeLoss
-             ? Write<v1::ComputeLossResponse>(call, identity, run, max_bytes,
-                                              answer, bytes)
-             : Write<v1::ComputeGradientResponse>(call, identity, run,
-                                                  max_bytes, answer, bytes);
+  google::protobuf::Arena arena;
+  auto* response =
+      google::protobuf::Arena::CreateMessage<v1::ComputeLossResponse>(&arena);
+  WriteExecution(*call.task, identity, run, response->mutable_execution());
+  const std::vector<LargeTensor> large = WriteResult(
+      *call.task, call.decoded.answer_in_values, response->mutable_result());
+  AnswerBytes writer(*response, large);
+  *bytes = writer.size();
+  if (*bytes > max_bytes || *bytes > INT_MAX) return false;
+  *answer = writer.Take();
+  return true;
 }
 
 }  // namespace lossd

@@ -73,10 +73,10 @@ struct ComputeCall {
   }
 };
 
-// Writes the answer of a call whose task has run without violations. False if
-// it would be longer than `max_bytes`, or could not be written; `*bytes` is its
-// length.
-bool WriteAnswer(const ComputeCall& call, const ServerIdentity& identity,
+// Writes the answer of a call whose task has run without violations, and takes
+// the memory of its large tensors. False if it would be longer than
+// `max_bytes`, or than a message can be; `*bytes` is its length.
+bool WriteAnswer(ComputeCall& call, const ServerIdentity& identity,
                  const RunRecord& run, int64_t max_bytes,
                  grpc::ByteBuffer* answer, int64_t* bytes);
 

@@ -72,6 +72,27 @@ TEST(AnswerWriterTest, WhatWasComputedIsThere) {
   EXPECT_EQ(wire.gradients(0).value().data().size(), 8);
 }
 
+TEST(AnswerWriterTest, LargeTensorsAreLeftOut) {
+  Task task;
+  const std::vector<float> many(kLargeTensorBytes / 4);
+  task.result.loss_tensor = MakeTensor({2048}, many);
+  task.result.probabilities = MakeTensor({1}, {1});
+  task.result.gradients.push_back({"input", MakeTensor({1}, {1})});
+  task.result.gradients.push_back({"target", MakeTensor({2048}, many)});
+  v1::Result wire;
+  const std::vector<LargeTensor> large = WriteResult(task, false, &wire);
+  EXPECT_FALSE(wire.has_loss_tensor());
+  EXPECT_TRUE(wire.has_probabilities());
+  EXPECT_EQ(wire.gradients_size(), 0);
+  ASSERT_EQ(large.size(), 3u);
+  EXPECT_EQ(large[0].tensor, &task.result.loss_tensor);
+  EXPECT_EQ(large[1].wrt, "input");
+  EXPECT_EQ(large[2].wrt, "target");
+  v1::Result numbers;
+  EXPECT_TRUE(WriteResult(task, true, &numbers).empty());
+  EXPECT_EQ(numbers.gradients_size(), 2);
+}
+
 TEST(AnswerWriterTest, TensorsAreNumbersOnRequest) {
   Task task;
   task.result.gradients.push_back({"input", MakeTensor({1, 2}, {1, -2})});
