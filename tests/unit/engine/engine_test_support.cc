@@ -39,7 +39,7 @@ std::string BytesOf(double value) {
 // Builds the sample cases from one seed.
 class CaseMaker {
  public:
-  explicit CaseMaker(Dtype dtype) : dtype_(dtype) {}
+  CaseMaker(Dtype dtype, uint64_t seed) : dtype_(dtype), random_(seed) {}
 
   SampleCase::Piece Random(const std::string& tensor, const Shape& shape,
                            double low, double high, bool sliced = true) {
@@ -65,7 +65,7 @@ class CaseMaker {
 
  private:
   const Dtype dtype_;
-  std::mt19937_64 random_{42};
+  std::mt19937_64 random_;
 };
 
 void AddElementwise(CaseMaker* make, std::vector<SampleCase>* cases) {
@@ -391,8 +391,8 @@ TestEvaluation SampleCase::Rows(int64_t begin, int64_t end,
   return evaluation;
 }
 
-std::vector<SampleCase> SampleCases(Dtype dtype) {
-  CaseMaker make(dtype);
+std::vector<SampleCase> SampleCases(Dtype dtype, uint64_t seed) {
+  CaseMaker make(dtype, seed);
   std::vector<SampleCase> cases;
   AddLikelihoods(&make, &cases);
   AddMargins(&make, &cases);

@@ -5,6 +5,7 @@
 #ifndef LOSSD_TESTS_UNIT_ENGINE_ENGINE_TEST_SUPPORT_H_
 #define LOSSD_TESTS_UNIT_ENGINE_ENGINE_TEST_SUPPORT_H_
 
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>
@@ -114,7 +115,7 @@ struct SampleCase {
   TestEvaluation Rows(int64_t begin, int64_t end, size_t offset = 0) const;
   TestEvaluation All() const { return Rows(0, samples); }
 };
-std::vector<SampleCase> SampleCases(Dtype dtype);
+std::vector<SampleCase> SampleCases(Dtype dtype, uint64_t seed = 42);
 
 // The elements of a tensor whose subscript along `axis` is in [begin, end).
 std::vector<double> Slice(const std::vector<double>& values, const Shape& shape,
