@@ -323,7 +323,7 @@ ParameterSchema MarginSchema(double default_value, bool positive,
   ParameterSchema margin = {.name = "margin",
                             .type = ParameterType::kDouble,
                             .default_value = default_value,
-                            .range = positive ? "greater than 0" : "finite",
+                            .range = positive ? "(0, inf)" : "(-inf, inf)",
                             .description = description};
   if (positive) {
     margin.minimum = 0;

@@ -86,7 +86,7 @@ ParameterSchema Number(absl::string_view name, std::optional<double> value,
 std::vector<ParameterSchema> Parameters() {
   const double unlimited = std::numeric_limits<double>::infinity();
   ParameterSchema dual_clip =
-      Number("dual_clip", std::nullopt, "greater than 1", 1, unlimited,
+      Number("dual_clip", std::nullopt, "(1, inf)", 1, unlimited,
              "Where the advantage is negative, the token's loss is at most "
              "-advantage * dual_clip; only with CLIPPED.");
   dual_clip.minimum_open = true;
@@ -102,10 +102,10 @@ std::vector<ParameterSchema> Parameters() {
              {"TOKEN", "SEQUENCE"}),
       Number("clip_low", 0.2, "[0, 1]", 0, 1,
              "The ratio is clipped below at 1 - clip_low."),
-      Number("clip_high", 0.2, "at least 0", 0, unlimited,
+      Number("clip_high", 0.2, "[0, inf)", 0, unlimited,
              "The ratio is clipped above at 1 + clip_high."),
       dual_clip,
-      Number("kl_weight", 0, "at least 0", 0, unlimited,
+      Number("kl_weight", 0, "[0, inf)", 0, unlimited,
              "The weight of the divergence from ref_log_probs."),
       kl_estimator,
       Choice("aggregation", "How the mean aggregates tokens.",
@@ -114,7 +114,7 @@ std::vector<ParameterSchema> Parameters() {
       {.name = "max_length",
        .type = ParameterType::kInt64,
        .default_value = std::nullopt,
-       .range = "at least 1",
+       .range = "[1, inf)",
        .description = "The constant of TOKEN_SUM_CONSTANT.",
        .minimum = 1},
   };

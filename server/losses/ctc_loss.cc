@@ -109,7 +109,16 @@ void CheckLengths(const Arguments& arguments, int slot,
       absl::StrCat(name, " has shape ", ShapeName(lengths.shape),
                    ", but log_probs of shape ",
                    ShapeName(arguments.tensor(kLogProbs).shape),
-                   " needs one length for each sequence: [", sequences, "]."));
+                   " needs one length for each sequence: ",
+                   IsBatched(arguments) ? "" : "[] or ", "[", sequences, "]."));
+}
+
+// As in "log_probs of shape [5, 2, 3] has C = 3 classes".
+std::string ClassesName(const TensorView& log_probs) {
+  const int64_t classes = log_probs.shape.back();
+  return absl::StrCat("log_probs of shape ", ShapeName(log_probs.shape),
+                      " has C = ", classes,
+                      classes == 1 ? " class" : " classes");
 }
 
 void CheckShapes(const Arguments& arguments, Violations* violations) {
@@ -125,8 +134,8 @@ void CheckShapes(const Arguments& arguments, Violations* violations) {
     violations->Add(
         Reason::kShapeMismatch, "log_probs",
         absl::StrCat("log_probs has shape ", ShapeName(log_probs.shape),
-                     ", but ctc_loss needs at least one time step, sequence "
-                     "and class."));
+                     ", but ctc_loss needs at least one time step, one "
+                     "sequence and one class."));
     return;
   }
   CheckLengths(arguments, kInputLengths, violations);
@@ -134,35 +143,39 @@ void CheckShapes(const Arguments& arguments, Violations* violations) {
   const Shape& targets = arguments.tensor(kTargets).shape;
   const bool padded = targets.size() == 2 && targets[0] == Sequences(arguments);
   if (targets.size() != 1 && !padded) {
-    violations->Add(Reason::kShapeMismatch, "targets",
-                    absl::StrCat("targets has shape ", ShapeName(targets),
-                                 ", but needs [", Sequences(arguments),
-                                 ", S], or [sum of target_lengths]."));
+    violations->Add(
+        Reason::kShapeMismatch, "targets",
+        absl::StrCat("targets has shape ", ShapeName(targets),
+                     ", but log_probs of shape ", ShapeName(log_probs.shape),
+                     " needs [", Sequences(arguments),
+                     ", S], or [sum of target_lengths]."));
   }
   const double blank = *arguments.parameter(Schema(), kBlank);
   if (blank >= static_cast<double>(log_probs.shape.back())) {
     violations->Add(Reason::kParameterOutOfRange, "blank",
                     absl::StrCat("blank = ", Violations::NumberName(blank),
                                  " is outside [0, ", log_probs.shape.back(),
-                                 "), the classes of log_probs."));
+                                 "): ", ClassesName(log_probs), "."));
   }
 }
 
-// Adds a violation of one element of an index tensor, of which `bad` are wrong.
+// Adds a violation of an index tensor: `bad` of the `checked` elements, which
+// `what` names, are wrong, the first of them at `first`.
 void AddIndex(const Arguments& arguments, int slot, int64_t first, int64_t bad,
-              const std::string& rule, Violations* violations) {
+              int64_t checked, absl::string_view what, const std::string& rule,
+              Violations* violations) {
   const TensorView& tensor = arguments.tensor(slot);
   const absl::string_view name = Schema().tensors[slot].name;
-  violations->Add(
-      Reason::kTargetOutOfRange, name,
-      absl::StrCat(name, IndexName(first, tensor.shape), " = ",
-                   violations->ValueName(tensor.IndexAt(first)), rule, " ", bad,
-                   bad == 1 ? " value is" : " values are", " out of range."));
+  violations->Add(Reason::kTargetOutOfRange, name,
+                  absl::StrCat(name, IndexName(first, tensor.shape), " = ",
+                               violations->ValueName(tensor.IndexAt(first)),
+                               rule, " ", bad, " of ", checked, " ", what,
+                               bad == 1 ? " is" : " are", " out of range."));
 }
 
 // Whether every length is in [0, most].
 bool CheckRange(const Arguments& arguments, int slot, int64_t most,
-                absl::string_view what, Violations* violations) {
+                const std::string& why, Violations* violations) {
   const TensorView& lengths = arguments.tensor(slot);
   int64_t bad = 0;
   int64_t first = 0;
@@ -172,9 +185,8 @@ bool CheckRange(const Arguments& arguments, int slot, int64_t most,
     if (bad++ == 0) first = i;
   }
   if (bad == 0) return true;
-  AddIndex(arguments, slot, first, bad,
-           absl::StrCat(" is outside [0, ", most, "]: ", what, "."),
-           violations);
+  AddIndex(arguments, slot, first, bad, lengths.elements, "lengths",
+           absl::StrCat(" is outside [0, ", most, "]: ", why, "."), violations);
   return false;
 }
 
@@ -188,6 +200,7 @@ void CheckLabels(const Arguments& arguments, Violations* violations) {
   const bool padded = targets.shape.size() == 2;
   int64_t bad = 0;
   int64_t first_bad = 0;
+  int64_t checked = 0;
   int64_t begin = 0;
   for (int64_t n = 0; n < lengths.elements; ++n) {
     if (padded) begin = n * targets.shape[1];
@@ -197,13 +210,14 @@ void CheckLabels(const Arguments& arguments, Violations* violations) {
       if (label >= 0 && label < classes && label != blank) continue;
       if (bad++ == 0) first_bad = i;
     }
+    checked += lengths.IndexAt(n);
     begin = end;
   }
   if (bad == 0) return;
-  AddIndex(arguments, kTargets, first_bad, bad,
-           absl::StrCat(" is outside [0, ", classes,
-                        ") or the blank: log_probs has C = ", classes,
-                        " classes and blank = ", blank, "."),
+  AddIndex(arguments, kTargets, first_bad, bad, checked, "labels",
+           absl::StrCat(" is outside [0, ", classes, ") or is the blank: ",
+                        ClassesName(arguments.tensor(kLogProbs)),
+                        " and blank = ", blank, "."),
            violations);
 }
 
@@ -244,10 +258,19 @@ Geometry Plan(const Arguments& arguments, Violations* violations) {
                      arguments.tensor(kInputLengths).readable();
   int64_t most = targets.shape.back();
   if (geometry.counted) {
-    bool good = CheckRange(arguments, kInputLengths, geometry.steps,
-                           "log_probs has so many time steps", violations);
-    good = CheckRange(arguments, kTargetLengths, most,
-                      "targets has so many labels", violations) &&
+    bool good = CheckRange(
+        arguments, kInputLengths, geometry.steps,
+        absl::StrCat("log_probs of shape ", ShapeName(log_probs.shape),
+                     " has T = ", geometry.steps,
+                     geometry.steps == 1 ? " time step" : " time steps"),
+        violations);
+    good = CheckRange(
+               arguments, kTargetLengths, most,
+               absl::StrCat("targets of shape ", ShapeName(targets.shape),
+                            " has ", most, most == 1 ? " label" : " labels",
+                            targets.shape.size() == 2 ? " for each sequence"
+                                                      : " for all sequences"),
+               violations) &&
            good;
     if (good && CheckSum(arguments, violations)) {
       CheckLabels(arguments, violations);

@@ -73,7 +73,7 @@ const LossSchema& Schema() {
                      {.name = "eps",
                       .type = ParameterType::kDouble,
                       .default_value = 1e-6,
-                      .range = "at least 0",
+                      .range = "[0, inf)",
                       .description = "The least variance.",
                       .minimum = 0}},
   };
@@ -89,9 +89,9 @@ void CheckShapes(const Arguments& arguments, Violations* violations) {
       Reason::kShapeMismatch, "var",
       absl::StrCat("var has shape ", ShapeName(var.shape),
                    ", but input has shape ", ShapeName(input.shape),
-                   ": var needs that shape, or it with one dimension of size "
-                   "1, or without its last dimension, or [] for one variance "
-                   "for all."));
+                   ": gaussian_nll_loss needs that shape, that shape with one "
+                   "dimension of size 1 or without its last dimension, or [] "
+                   "for one variance for all elements."));
 }
 
 Geometry Plan(const Arguments& arguments, Violations*) {

@@ -28,7 +28,7 @@ const LossSchema& Schema() {
       .parameters = {{.name = "delta",
                       .type = ParameterType::kDouble,
                       .default_value = 1,
-                      .range = "greater than 0, or infinity",
+                      .range = "(0, inf]",
                       .description = "Where the square becomes a line.",
                       .minimum = 0,
                       .minimum_open = true,

@@ -53,26 +53,29 @@ const LossSchema& Schema() {
 }
 
 void CheckShapes(const Arguments& arguments, Violations* violations) {
-  const Shape& first = arguments.tensor(kInput1).shape;
-  Shape shape = first;
+  Shape shape = arguments.tensor(kInput1).shape;
   for (int slot : {kInput2, kTarget}) {
+    const Shape before = shape;
     if (Broadcast(arguments.tensor(slot).shape, &shape)) continue;
     violations->Add(
         Reason::kShapeMismatch, Schema().tensors[slot].name,
         absl::StrCat(
             Schema().tensors[slot].name, " has shape ",
-            ShapeName(arguments.tensor(slot).shape), ", but input1 has shape ",
-            ShapeName(first),
-            ": margin_ranking_loss needs as many dimensions, and sizes "
-            "that are equal or 1."));
+            ShapeName(arguments.tensor(slot).shape),
+            slot == kInput2 ? ", but input1 has shape "
+                            : ", but input1 and input2 broadcast to shape ",
+            ShapeName(before),
+            ": margin_ranking_loss needs tensors of as many dimensions, each "
+            "of equal size or of size 1."));
     return;
   }
   if (ElementCount(shape).has_value()) return;
   violations->Add(
       Reason::kLimitExceeded, "input1",
-      absl::StrCat("the tensors broadcast to shape ", ShapeName(shape),
-                   ", whose element count does not fit in 64 bits: "
-                   "split them."));
+      absl::StrCat("input1, input2 and target broadcast to shape ",
+                   ShapeName(shape),
+                   ", whose number of elements does not fit in 64 bits: split "
+                   "the evaluation."));
 }
 
 Geometry Plan(const Arguments& arguments, Violations*) {

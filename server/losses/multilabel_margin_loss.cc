@@ -68,9 +68,12 @@ Geometry Plan(const Arguments& arguments, Violations* violations) {
         Reason::kTargetOutOfRange, "target",
         absl::StrCat("target", IndexName(first_bad, target.shape), " = ",
                      violations->ValueName(target.IndexAt(first_bad)),
-                     " is outside [-1, ", classes, "). ", bad, " of ",
+                     " is outside [-1, ", classes, "): input of shape ",
+                     ShapeName(arguments.tensor(kInput).shape),
+                     " has C = ", classes,
+                     classes == 1 ? " class. " : " classes. ", bad, " of ",
                      target.elements, bad == 1 ? " targets is" : " targets are",
-                     " out of range. Pad rows of target with -1."));
+                     " out of range. Pad each row of target with -1."));
   }
   return geometry;
 }

@@ -36,7 +36,7 @@ const LossSchema& Schema() {
                      {.name = "eps",
                       .type = ParameterType::kDouble,
                       .default_value = 1e-8,
-                      .range = "at least 0",
+                      .range = "[0, inf)",
                       .description =
                           "Added to a rate whose logarithm is taken.",
                       .minimum = 0}},

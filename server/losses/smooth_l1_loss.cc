@@ -29,7 +29,7 @@ const LossSchema& Schema() {
       .parameters = {{.name = "beta",
                       .type = ParameterType::kDouble,
                       .default_value = 1,
-                      .range = "at least 0, or infinity",
+                      .range = "[0, inf]",
                       .description = "Where the square becomes a line.",
                       .minimum = 0,
                       .infinity_allowed = true}},

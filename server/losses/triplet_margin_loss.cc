@@ -25,7 +25,7 @@ const LossSchema& Schema() {
                      {.name = "p",
                       .type = ParameterType::kDouble,
                       .default_value = 2,
-                      .range = "greater than 0, or infinity",
+                      .range = "(0, inf]",
                       .description = "The degree of the norm.",
                       .minimum = 0,
                       .minimum_open = true,
@@ -33,7 +33,7 @@ const LossSchema& Schema() {
                      {.name = "eps",
                       .type = ParameterType::kDouble,
                       .default_value = 1e-6,
-                      .range = "finite",
+                      .range = "(-inf, inf)",
                       .description = "Added to every difference."},
                      SwapSchema()},
   };
