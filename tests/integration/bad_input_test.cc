@@ -156,9 +156,131 @@ std::vector<BadInput> BadValuesAndOptions() {
   };
 }
 
+std::vector<BadInput> BadSequences() {
+  return {
+      {"InputLengthBeyondTheTimeSteps",
+       R"({"ctc_loss": {
+           "log_probs": {"values": [[[-1, -1, -1]], [[-1, -1, -1]]]},
+           "targets": {"values": [[1, 2]]},
+           "input_lengths": {"values": [3]},
+           "target_lengths": {"values": [2]}}})",
+       "TARGET_OUT_OF_RANGE",
+       "evaluation.ctc_loss.input_lengths",
+       {"input_lengths[0] = 3 is outside [0, 2]: log_probs of shape [2, 1, 3] "
+        "has T = 2 time steps. 1 of 1 lengths is out of range."}},
+      {"TargetLengthBeyondTheLabels",
+       R"({"ctc_loss": {
+           "log_probs": {"values": [[-1, -1, -1], [-1, -1, -1]]},
+           "targets": {"values": [1, 2]},
+           "input_lengths": {"values": 2},
+           "target_lengths": {"values": -1}}})",
+       "TARGET_OUT_OF_RANGE",
+       "evaluation.ctc_loss.target_lengths",
+       {"target_lengths = -1 is outside [0, 2]: targets of shape [2] has 2 "
+        "labels for all sequences. 1 of 1 lengths is out of range."}},
+      {"TargetLengthsThatDoNotAddUp",
+       R"({"ctc_loss": {
+           "log_probs": {"values": [[[-1, -1], [-1, -1]]]},
+           "targets": {"values": [1, 1, 1]},
+           "input_lengths": {"values": [1, 1]},
+           "target_lengths": {"values": [1, 1]}}})",
+       "SHAPE_MISMATCH",
+       "evaluation.ctc_loss.targets",
+       {"targets has 3 labels, but target_lengths add up to 2"}},
+      {"LabelThatIsTheBlank",
+       R"({"ctc_loss": {
+           "log_probs": {"values": [[[-1, -1, -1]], [[-1, -1, -1]]]},
+           "targets": {"values": [[1, 0]]},
+           "input_lengths": {"values": [2]},
+           "target_lengths": {"values": [2]}}})",
+       "TARGET_OUT_OF_RANGE",
+       "evaluation.ctc_loss.targets",
+       {"targets[0, 1] = 0 is outside [0, 3) or is the blank", "blank = 0",
+        "1 of 2 labels is out of range."}},
+      {"BlankThatIsNoClass",
+       R"({"ctc_loss": {"blank": "2",
+           "log_probs": {"values": [[-1, -1]]}, "targets": {"values": [1]},
+           "input_lengths": {"values": 1}, "target_lengths": {"values": 1}}})",
+       "PARAMETER_OUT_OF_RANGE",
+       "evaluation.ctc_loss.blank",
+       {"blank = 2 is outside [0, 2): log_probs of shape [1, 2] has C = 2 "
+        "classes."}},
+  };
+}
+
+std::vector<BadInput> BadShapes() {
+  return {
+      {"TargetThatPyTorchBroadcasts",
+       R"({"l1_loss": {"input": {"values": [[1], [2], [3]]},
+                       "target": {"values": [1, 2, 3]}}})",
+       "SHAPE_MISMATCH",
+       "evaluation.l1_loss.target",
+       {"target has shape [3], but input has shape [3, 1]: l1_loss needs equal "
+        "shapes and does not broadcast."}},
+      {"ScoresThatDoNotBroadcast",
+       R"({"margin_ranking_loss": {"input1": {"values": [[1], [2]]},
+           "input2": {"values": [[1, 2, 3]]},
+           "target": {"values": [[1, 1]]}}})",
+       "SHAPE_MISMATCH",
+       "evaluation.margin_ranking_loss.target",
+       {"target has shape [1, 2], but input1 and input2 broadcast to shape [2, "
+        "3]"}},
+      {"VarianceOfAnotherShape",
+       R"({"gaussian_nll_loss": {"input": {"values": [[1, 2, 3], [4, 5, 6]]},
+           "target": {"values": [[1, 2, 3], [4, 5, 6]]},
+           "var": {"values": [1, 1, 1]}}})",
+       "SHAPE_MISMATCH",
+       "evaluation.gaussian_nll_loss.var",
+       {"var has shape [3], but input has shape [2, 3]: gaussian_nll_loss "
+        "needs that shape"}},
+  };
+}
+
+std::vector<BadInput> BadChoices() {
+  return {
+      {"NegativeVariance",
+       R"({"gaussian_nll_loss": {"input": {"values": [[1, 2], [3, 4]]},
+           "target": {"values": [[1, 2], [3, 4]]},
+           "var": {"values": [1, -0.25]}}})",
+       "VALUE_OUT_OF_RANGE",
+       "evaluation.gaussian_nll_loss.var",
+       {"var[1] = -0.25 is outside [0, inf]", "1 of 2 values",
+        "exp(log_variance)"}},
+      {"BatchMeanOfAnotherLoss",
+       R"({"reduction": "REDUCTION_BATCHMEAN", "poisson_nll_loss": {
+           "input": {"values": [1]}, "target": {"values": [1]}}})",
+       "OPTION_INVALID",
+       "evaluation.reduction",
+       {"reduction = REDUCTION_BATCHMEAN goes with kl_div only: "
+        "poisson_nll_loss has REDUCTION_NONE, REDUCTION_MEAN and "
+        "REDUCTION_SUM."}},
+      {"DeltaOfZero",
+       R"({"huber_loss": {"delta": 0, "input": {"values": [1]},
+                          "target": {"values": [1]}}})",
+       "PARAMETER_OUT_OF_RANGE",
+       "evaluation.huber_loss.delta",
+       {"delta = 0 is outside (0, inf]."}},
+      {"MultilabelTargetOutOfRange",
+       R"({"multilabel_margin_loss": {"input": {"values": [[1, 2, 3]]},
+                                      "target": {"values": [[0, 3, -1]]}}})",
+       "TARGET_OUT_OF_RANGE",
+       "evaluation.multilabel_margin_loss.target",
+       {"target[0, 1] = 3 is outside [-1, 3)",
+        "Pad each row of target with -1."}},
+      {"UnknownDistance",
+       R"({"triplet_margin_with_distance_loss": {"distance_function": 99,
+           "anchor": {"values": [1]}, "positive": {"values": [1]},
+           "negative": {"values": [1]}}})",
+       "PARAMETER_OUT_OF_RANGE",
+       "evaluation.triplet_margin_with_distance_loss.distance_function",
+       {"distance_function has the number 99", "CHEBYSHEV"}},
+  };
+}
+
 std::vector<BadInput> BadInputs() {
   std::vector<BadInput> inputs = BadTensors();
-  for (const auto& more : {BadTargets(), BadValuesAndOptions()}) {
+  for (const auto& more : {BadTargets(), BadValuesAndOptions(), BadSequences(),
+                           BadShapes(), BadChoices()}) {
     inputs.insert(inputs.end(), more.begin(), more.end());
   }
   return inputs;
@@ -262,6 +384,51 @@ TEST_F(OtherBadInputTest, TenThousandBadTargetsGiveOneGoodError) {
   EXPECT_LE(absl::Base64Escape(status.error_details()).size() +
                 status.error_message().size(),
             4096);
+}
+
+// 0.8 MB of scores, 1e10 pairs.
+TEST_F(OtherBadInputTest, ASmallRequestForALargeAnswerIsOverALimit) {
+  v1::ComputeLossRequest request;
+  request.mutable_evaluation()->set_reduction(v1::REDUCTION_NONE);
+  auto* loss = request.mutable_evaluation()->mutable_margin_ranking_loss();
+  const auto set = [](v1::Tensor* tensor, int64_t rows, int64_t columns) {
+    tensor->set_dtype(v1::DTYPE_FLOAT32);
+    tensor->add_shape(rows);
+    tensor->add_shape(columns);
+    tensor->set_data(std::string(4 * rows * columns, '\0'));
+  };
+  set(loss->mutable_input1(), 100000, 1);
+  set(loss->mutable_input2(), 1, 100000);
+  set(loss->mutable_target(), 1, 1);
+  const grpc::Status status = Call(request);
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+  const ErrorDetails details = DetailsOf(status);
+  EXPECT_EQ(details.info.reason(), "LIMIT_EXCEEDED");
+  EXPECT_EQ(details.info.metadata().at("limit"), "67108864");
+  EXPECT_EQ(details.info.metadata().at("actual"), "40000000000");
+  EXPECT_EQ(details.bad_request.field_violations(0).field(),
+            "evaluation.outputs");
+  ExpectThatTheServerGoesOn();
+}
+
+TEST_F(OtherBadInputTest, EveryMistakeOfOneRequestIsToldAtOnce) {
+  const grpc::Status status = Call(FromJson<v1::ComputeLossRequest>(
+      R"({"evaluation": {"reduction": "REDUCTION_BATCHMEAN", "normalizer": -1,
+          "multi_margin_loss": {"p": "3", "margin": "NaN",
+                                "input": {"values": [[1, 2]]},
+                                "target": {"dtype": "DTYPE_FLOAT32",
+                                           "values": [1]}}}})"));
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+  std::vector<std::string> fields;
+  const ErrorDetails details = DetailsOf(status);
+  for (const auto& each : details.bad_request.field_violations()) {
+    fields.push_back(each.field());
+  }
+  EXPECT_THAT(fields, testing::ElementsAre(
+                          "evaluation.multi_margin_loss.target",
+                          "evaluation.multi_margin_loss.p",
+                          "evaluation.multi_margin_loss.margin",
+                          "evaluation.reduction", "evaluation.normalizer"));
 }
 
 TEST_F(OtherBadInputTest, ValuesAreWithheldOnRequest) {
