@@ -41,12 +41,10 @@ void AppendChunks(const Job& job, size_t index, int64_t grain,
   const int64_t elements = ElementsOf(job);
   const int64_t step =
       std::max<int64_t>(1, grain / std::max<int64_t>(1, elements));
-  int64_t begin = 0;
-  do {
+  for (int64_t begin = 0; begin < job.units; begin += step) {
     const int64_t end = std::min(begin + step, job.units);
     chunks->push_back({index, begin, end, (end - begin) * elements});
-    begin = end;
-  } while (begin < job.units);
+  }
 }
 
 // Where each thread's share of the chunks begins: small chunks, such as those
@@ -118,6 +116,9 @@ class CpuBackend : public Backend {
 
   void Run(absl::Span<Job* const> jobs,
            absl::FunctionRef<void(size_t)> done) override {
+    for (size_t i = 0; i < jobs.size(); ++i) {
+      if (jobs[i]->units == 0) done(i);
+    }
     ChunkedJobs chunked(jobs, grain_, done);
     const std::vector<Chunk>& chunks = chunked.chunks();
     const std::vector<size_t> shares = Shares(chunks, grain_);

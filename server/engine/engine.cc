@@ -2,6 +2,7 @@
 
 #include "server/engine/engine.h"
 
+#include <algorithm>
 #include <cfloat>
 #include <cmath>
 #include <utility>
@@ -63,9 +64,14 @@ Cost CostOf(const Evaluation& evaluation, const Geometry& geometry,
           ? geometry.operations
           : static_cast<double>(evaluation.arguments.tensor(0).elements) *
                 evaluation.loss->operations_per_element;
+  // In double: a product may be beyond 64 bits.
+  const double scratch =
+      8.0 * static_cast<double>(units * sums) +
+      8.0 * (2 * kMaxTensors + 4) * static_cast<double>(tile) +
+      static_cast<double>(geometry.scratch_bytes) +
+      WideGradientBytes(evaluation, geometry);
   return {operations + static_cast<double>(units),
-          units * sums * 8 + tile * 8 * (2 * kMaxTensors + 4) +
-              geometry.scratch_bytes + WideGradientBytes(evaluation, geometry)};
+          static_cast<int64_t>(std::min(scratch, 9e18))};
 }
 
 int64_t InputBytes(const Evaluation& evaluation) {
@@ -280,7 +286,7 @@ std::unique_ptr<Task> Engine::Prepare(Evaluation evaluation,
   if (!violations->empty()) return nullptr;
 
   task->units = UnitsOf(task->geometry);
-  CheckUnits(task->units, limits_, violations);
+  CheckElements(task->geometry.element_count, task->units, limits_, violations);
   if (!violations->empty()) return nullptr;
   task->cost = CostOf(evaluation, task->geometry, task->units);
   task->input_bytes = InputBytes(evaluation);

@@ -88,14 +88,16 @@ double DenominatorOf(const Evaluation& evaluation, const Geometry& geometry) {
       NaturalDenominator(evaluation, geometry));
 }
 
-int64_t WideGradientBytes(const Evaluation& evaluation,
-                          const Geometry& geometry) {
+double WideGradientBytes(const Evaluation& evaluation,
+                         const Geometry& geometry) {
   if (!WantsGradients(evaluation)) return 0;
   int64_t count = 0;
   for (int slot : GradientSlots(evaluation)) {
     count += IsBroadcast(evaluation, geometry, slot);
   }
-  return count * 8 * ElementCount(KernelShape(evaluation, geometry)).value();
+  const int64_t elements =
+      ElementCount(KernelShape(evaluation, geometry)).value();
+  return 8.0 * static_cast<double>(count) * static_cast<double>(elements);
 }
 
 bool GradientNeedsMean(const Evaluation& evaluation, const Geometry& geometry) {

@@ -23,8 +23,8 @@ double DenominatorOf(const Evaluation& evaluation, const Geometry& geometry);
 
 // Bytes of the gradients that a kernel writes in full because their tensors
 // broadcast.
-int64_t WideGradientBytes(const Evaluation& evaluation,
-                          const Geometry& geometry);
+double WideGradientBytes(const Evaluation& evaluation,
+                         const Geometry& geometry);
 
 // A gradient is wanted with respect to what the mean is divided by, so that the
 // mean itself must be known first.

@@ -249,8 +249,14 @@ void CheckGradOutput(const Evaluation& evaluation, const Geometry& geometry,
                    "shape."));
 }
 
-void CheckUnits(int64_t units, const EngineLimits& limits,
-                Violations* violations) {
+void CheckElements(int64_t elements, int64_t units, const EngineLimits& limits,
+                   Violations* violations) {
+  if (elements > limits.max_elements) {
+    AddLimit("evaluation", "the evaluation has too many elementwise losses",
+             static_cast<double>(elements),
+             static_cast<double>(limits.max_elements), "split it.", violations);
+    return;
+  }
   if (units <= limits.max_elements) return;
   AddLimit("evaluation", "the evaluation has too many rows",
            static_cast<double>(units), static_cast<double>(limits.max_elements),

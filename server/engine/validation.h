@@ -27,10 +27,12 @@ void CheckOptions(const Evaluation& evaluation, Violations* violations);
 void CheckGradOutput(const Evaluation& evaluation, const Geometry& geometry,
                      Violations* violations);
 
-// Rows against the limit of elements: where each is empty there can be more of
-// them than any int64_t of bytes counts.
-void CheckUnits(int64_t units, const EngineLimits& limits,
-                Violations* violations);
+// Elementwise losses and rows against the limit of elements: tensors that
+// broadcast can have far more of the former than any of them has elements, and
+// where rows are empty there can be more of them than an int64_t of bytes
+// counts.
+void CheckElements(int64_t elements, int64_t units, const EngineLimits& limits,
+                   Violations* violations);
 
 // Operations, answer and scratch against the limits.
 void CheckCost(const Cost& cost, int64_t response_bytes,

@@ -48,7 +48,8 @@ class SequenceKernel {
 
   void RunSequence(int64_t index) {
     index_ = index;
-    Sequence sequence = M::Bind(*job_.arguments, geometry_, index, &labels_);
+    Sequence sequence =
+        M::Bind(*job_.arguments, index, &first_label_, &labels_);
     sequence.parameters = geometry_.parameters.data();
     sequence.classes = geometry_.row_length;
     sequence.wants_gradient = job_.gradients[0].data != nullptr;
@@ -91,6 +92,7 @@ class SequenceKernel {
   AlignedBuffer rows_;
   AlignedBuffer workspace_;
   std::vector<int64_t> labels_;
+  int64_t first_label_ = -1;  // of the next sequence, once it is known
   int64_t index_ = 0;
   Findings findings_;
 };

@@ -27,23 +27,26 @@ template <class V>
 struct Math : SequenceLoss {
   using Lane = typename V::Lane;
 
-  static Sequence Bind(const Arguments& arguments, const Geometry&,
-                       int64_t index, std::vector<int64_t>* labels) {
+  // `first` is where the labels of the sequence begin in targets that lie one
+  // after the other, or -1 if that is not known, and then of the next.
+  static Sequence Bind(const Arguments& arguments, int64_t index,
+                       int64_t* first, std::vector<int64_t>* labels) {
     const TensorView& targets = arguments.tensor(kTargets);
     const TensorView& lengths = arguments.tensor(kTargetLengths);
     Sequence sequence;
     sequence.steps = arguments.tensor(kInputLengths).IndexAt(index);
     sequence.label_count = lengths.IndexAt(index);
-    int64_t first = 0;
     if (targets.shape.size() == 2) {
-      first = index * targets.shape[1];
-    } else {
-      for (int64_t i = 0; i < index; ++i) first += lengths.IndexAt(i);
+      *first = index * targets.shape[1];
+    } else if (*first < 0) {
+      *first = 0;
+      for (int64_t i = 0; i < index; ++i) *first += lengths.IndexAt(i);
     }
     labels->clear();
     for (int64_t i = 0; i < sequence.label_count; ++i) {
-      labels->push_back(targets.IndexAt(first + i));
+      labels->push_back(targets.IndexAt(*first + i));
     }
+    *first += sequence.label_count;
     sequence.labels = labels->data();
     const int64_t count = sequence.label_count > 0 ? sequence.label_count : 1;
     sequence.share = 1.0 / static_cast<double>(count);

@@ -70,6 +70,10 @@ void CheckShapes(const Arguments& arguments, Violations* violations) {
     return;
   }
   if (ElementCount(shape).has_value()) return;
+  double elements = 1;
+  for (int64_t size : shape) elements *= static_cast<double>(size);
+  violations->AddMetadata("limit", absl::StrCat(INT64_MAX));
+  violations->AddMetadata("actual", Violations::NumberName(elements));
   violations->Add(
       Reason::kLimitExceeded, "input1",
       absl::StrCat("input1, input2 and target broadcast to shape ",

@@ -8,6 +8,7 @@
 
 #include <atomic>
 #include <cstdlib>
+#include <ctime>
 #include <functional>
 #include <memory>
 #include <new>
@@ -106,8 +107,15 @@ std::string Metadata(const Violations& violations, const std::string& key) {
 }
 
 // Limits that nothing here is over.
-EngineLimits NoLimits() {
+// The ordinary limits but that of elements.
+EngineLimits AnyElements() {
   EngineLimits limits;
+  limits.max_elements = INT64_MAX;
+  return limits;
+}
+
+EngineLimits NoLimits() {
+  EngineLimits limits = AnyElements();
   limits.max_operations = 1e300;
   limits.max_response_bytes = INT64_MAX;
   limits.max_scratch_bytes = INT64_MAX;
@@ -120,7 +128,7 @@ void ExpectThatItsCostDecides(const Evaluation& evaluation) {
   Violations none;
   const auto task = Prepare(evaluation, NoLimits(), &none);
   ASSERT_NE(task, nullptr);
-  EngineLimits exact;
+  EngineLimits exact = AnyElements();
   exact.max_operations = task->cost.operations;
   exact.max_scratch_bytes = task->cost.scratch_bytes;
   exact.max_response_bytes = task->response_bytes;
@@ -191,7 +199,7 @@ TestEvaluation Ranking(int64_t first = 100000, int64_t second = 100000) {
 
 TEST(RankingCostTest, TheLossesOfAllPairsAreOverTheBytesOfAnAnswer) {
   const Violations violations =
-      Refusals(Ranking().Reduce(Reduction::kNone).Make());
+      Refusals(Ranking().Reduce(Reduction::kNone).Make(), AnyElements());
   EXPECT_EQ(
       OnlyRefusal(violations, Reason::kLimitExceeded, "evaluation.outputs"),
       "the answer has too many bytes: 40000000000, but this server takes "
@@ -202,7 +210,8 @@ TEST(RankingCostTest, TheLossesOfAllPairsAreOverTheBytesOfAnAnswer) {
 }
 
 TEST(RankingCostTest, TheGradientsOfAllPairsAreOverTheBytesOfScratch) {
-  const Violations violations = Refusals(Ranking().Gradient().Make());
+  const Violations violations =
+      Refusals(Ranking().Gradient().Make(), AnyElements());
   ASSERT_EQ(violations.count(), 1);
   EXPECT_EQ(violations.kept()[0].field, "evaluation");
   EXPECT_EQ(Metadata(violations, "actual"), "160156381072");
@@ -230,13 +239,29 @@ TEST(RankingCostTest, EachLimitIsKeptToTheLastUnit) {
   ExpectThatItsCostDecides(Ranking().Reduce(Reduction::kNone).Make());
 }
 
-TEST(RankingCostTest, PairsBeyondAnyRangeAreTooManyRows) {
+TEST(RankingCostTest, PairsBeyondAnyRangeAreTooMany) {
   const int64_t most = EngineLimits().max_elements;
   const Violations violations = Refusals(
       DeclareFloats("margin_ranking_loss", {{most, 1}, {1, most}, {1, 1}}));
   EXPECT_EQ(violations.kept()[0].description,
-            "the evaluation has too many rows: 1125899906842624, but this "
-            "server takes at most 1073741824: split it.");
+            "the evaluation has too many elementwise losses: "
+            "1152921504606846976, but this server takes at most 1073741824: "
+            "split it.");
+}
+
+TEST(RankingCostTest, AllPairsAreTooManyElementwiseLosses) {
+  EXPECT_EQ(OnlyRefusal(Refusals(Ranking().Make()), Reason::kLimitExceeded,
+                        "evaluation"),
+            "the evaluation has too many elementwise losses: 10000000000, but "
+            "this server takes at most 1073741824: split it.");
+}
+
+// No bytes at all, and a shape of more elements than 64 bits can count.
+TEST(RankingCostTest, AShapeBeyondSixtyFourBitsComesWithLimitAndActual) {
+  const int64_t huge = int64_t{1} << 62;
+  const Violations violations = Refusals(DeclareFloats(
+      "margin_ranking_loss", {{huge, 1, 0}, {1, huge, 0}, {1, 1, 0}}));
+  EXPECT_EQ(violations.count(), 1);
 }
 
 // One sequence of two classes, of which 0 is the blank.
@@ -296,6 +321,24 @@ TEST(CtcCostTest, WhatIsBeyondSixtyFourBitsIsRefusedToo) {
   EXPECT_EQ(violations.count(), 2);
 }
 
+// A step and a label of each of many sequences.
+double SecondsOfCtc(const Shape& targets) {
+  const int64_t sequences = 20000;
+  TestEvaluation evaluation("ctc_loss");
+  evaluation.Set("log_probs", Filled(Dtype::kFloat32, {1, sequences, 2}, -1));
+  evaluation.Set("targets", Filled(Dtype::kUint8, targets, 1));
+  evaluation.Set("input_lengths", Filled(Dtype::kUint8, {sequences}, 1));
+  evaluation.Set("target_lengths", Filled(Dtype::kUint8, {sequences}, 1));
+  const std::clock_t begin = std::clock();
+  Answer(evaluation);
+  return static_cast<double>(std::clock() - begin) / CLOCKS_PER_SEC;
+}
+
+TEST(CtcCostTest, LabelsOneAfterTheOtherTakeHardlyLongerThanPaddedOnes) {
+  SecondsOfCtc({20000, 1});
+  EXPECT_LT(SecondsOfCtc({20000}), 10 * SecondsOfCtc({20000, 1}) + 0.01);
+}
+
 TestEvaluation Multilabel(int64_t classes, int64_t targets) {
   std::vector<double> labels(static_cast<size_t>(classes), -1);
   for (int64_t i = 0; i < targets; ++i) {
@@ -336,6 +379,34 @@ TEST(ShapeCostTest, RowsOfNothingAreLimitedInEveryLossOverRows) {
         evaluation.arguments.tensors[2] = TensorView();
       }
       EXPECT_GE(Refusals(evaluation).count(), 1) << loss << rows;
+    }
+  }
+}
+
+// No rows of that length, in every loss over rows.
+std::vector<Evaluation> NoRows(int64_t length) {
+  const TensorView rows = Declared(Dtype::kFloat32, {0, length});
+  const TensorView numbers = Declared(Dtype::kFloat32, {0});
+  const TensorView indices = Declared(Dtype::kInt64, {0});
+  return {
+      Declare("clipped_policy_loss", {rows, rows, TensorView(), rows}),
+      Declare("cosine_embedding_loss", {rows, rows, numbers}),
+      Declare("cross_entropy", {rows, indices}),
+      Declare("multi_margin_loss", {rows, indices}),
+      Declare("multilabel_margin_loss",
+              {rows, Declared(Dtype::kInt64, {0, length})}),
+      Declare("multilabel_soft_margin_loss", {rows, rows}),
+      Declare("nll_loss", {rows, indices}),
+      Declare("triplet_margin_loss", {rows, rows, rows}),
+      Declare("triplet_margin_with_distance_loss", {rows, rows, rows}),
+  };
+}
+
+TEST(ShapeCostTest, NoRowsAreLimitedByTheirLengthWhateverItIs) {
+  for (const int power : {22, 40, 55, 56, 57, 58, 59, 60, 61, 62}) {
+    for (const Evaluation& evaluation : NoRows(int64_t{1} << power)) {
+      EXPECT_GE(Refusals(evaluation).count(), 1)
+          << evaluation.loss->schema.name << " of [0, 2^" << power << "]";
     }
   }
 }
