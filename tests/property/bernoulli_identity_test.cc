@@ -12,7 +12,7 @@ namespace lossd {
 namespace {
 
 constexpr int64_t kRows = 9;
-constexpr int64_t kClasses = 5;
+constexpr int64_t kClasses = 21;  // more than are computed at a time
 constexpr int64_t kElements = kRows * kClasses;
 const Shape kShape = {kRows, kClasses};
 

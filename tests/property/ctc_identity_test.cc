@@ -42,8 +42,8 @@ Sequences MakeSequences(Random* random, size_t count) {
   Sequences sequences;
   sequences.blank = static_cast<double>(random->Integer(0, 4));
   for (size_t n = 0; n < count; ++n) {
-    const int64_t labels = random->Integer(0, 4);
-    const int64_t steps = random->Integer(2 * labels + 1, 11);
+    const int64_t labels = random->Integer(0, 10);
+    const int64_t steps = random->Integer(2 * labels + 1, 25);
     sequences.log_probs.push_back(
         random->Narrow(LogSoftmax(random->Uniform(steps * 5, -3, 3), 5)));
     Values own = random->Integers(labels, 1, 4);

@@ -57,8 +57,7 @@ class Random {
 
 // Checks a property for float32 and float64 and for the seeds from 1. A failure
 // names the seed.
-void ForAll(const std::function<void(Random*)>& property,
-            uint64_t seeds = 32);
+void ForAll(const std::function<void(Random*)>& property, uint64_t seeds = 32);
 
 // Element by element.
 Values Map(const Values& x, const std::function<double(double)>& function);

@@ -12,7 +12,7 @@ namespace lossd {
 namespace {
 
 constexpr int64_t kRows = 9;
-constexpr int64_t kWidth = 5;
+constexpr int64_t kWidth = 21;  // more than are computed at a time
 constexpr int64_t kElements = kRows * kWidth;
 const Shape kShape = {kRows, kWidth};
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
@@ -57,12 +57,13 @@ struct Samples {
 };
 
 TEST(TripletIdentityTest, TheNormsAreDistancesToTheBit) {
-  ForAll([](Random* random) {
+  bool active = false;
+  ForAll([&](Random* random) {
     const Samples samples(random);
     for (const double swap : {0.0, 1.0}) {
       const auto same = [&](TestEvaluation norm, TestEvaluation distance) {
         const Result a = Answer(norm.Set("swap", swap));
-        EXPECT_GT(Greatest(GradientOf(a, "anchor")), 0);
+        active |= Greatest(GradientOf(a, "anchor")) > 0;
         EXPECT_EQ(Digest(a), Digest(Answer(distance.Set("swap", swap))));
       };
       same(samples.Norm(*random, 2, 1e-6), samples.Of(*random, kPairwise));
@@ -71,6 +72,7 @@ TEST(TripletIdentityTest, TheNormsAreDistancesToTheBit) {
            samples.Of(*random, kChebyshev));
     }
   });
+  EXPECT_TRUE(active);
 }
 
 TEST(TripletIdentityTest, PairwiseIsTheDefaultDistance) {
