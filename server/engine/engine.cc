@@ -104,8 +104,7 @@ void SetUp(Task* task) {
   job.mean = IsMean(evaluation);
   SetUpGradients(task);
   const bool wide = lead.dtype == Dtype::kFloat64 ||
-                    evaluation.gradient_dtype == Dtype::kFloat64 ||
-                    GradientNeedsMean(evaluation, geometry);
+                    evaluation.gradient_dtype == Dtype::kFloat64;
   job.float_lanes =
       geometry.float_lanes && !wide && FitsFloat(job.gradient_scale);
 

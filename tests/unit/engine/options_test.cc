@@ -250,6 +250,18 @@ TEST(WrtTest, ClassIndicesHaveNoGradient) {
             "cross_entropy has gradients for input, target, weight.");
 }
 
+TEST(WrtTest, ItDoesNotShowInTheLoss) {
+  for (const char* loss : {"l1_loss", "mse_loss"}) {
+    TestEvaluation evaluation(loss);
+    evaluation.Set("input", Floats({1}, {1.1}));
+    evaluation.Set("target", Floats({1}, {0.3}));
+    evaluation.Set("weight", Floats({1}, {0.7}));
+    const Result alone = Answer(evaluation);
+    const Result result = Answer(evaluation.Gradient({"input", "weight"}));
+    EXPECT_EQ(result.mean_numerator, alone.mean_numerator) << loss;
+  }
+}
+
 TEST(WrtTest, AWeightHasNoGradientWherePyTorchHasNone) {
   TestEvaluation evaluation("binary_cross_entropy");
   evaluation.Set("input", Floats({1}, {0.5}));
