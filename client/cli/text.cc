@@ -135,6 +135,8 @@ void AppendNumbers(std::string& text, const v1::Result& result) {
     AppendLine(text, "natural mean",
                absl::StrCat(FormatNumber(result.mean_numerator()), " / ",
                             FormatNumber(result.mean_denominator())));
+  } else if (result.has_mean_denominator()) {
+    AppendLine(text, "denominator", FormatNumber(result.mean_denominator()));
   }
   if (result.has_element_count()) {
     AppendLine(text, "elements",
