@@ -5,6 +5,7 @@
 #include <cmath>
 #include <string>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "server/engine/gradients.h"
@@ -30,13 +31,17 @@ std::string DtypeProblem(const LossSchema& schema, const Arguments& arguments,
     case DtypeRule::kSameAsLeading:
       if (dtype == lead || !IsFloating(lead)) return "";
       if (tensor.role == TensorRole::kTarget && !IsFloating(dtype)) {
-        return absl::StrCat(has, leading, ": send 0 and 1 as ", DtypeName(lead),
-                            ".");
+        const bool binary = absl::StrContains(tensor.description, "0 and 1");
+        return absl::StrCat(has, leading, ": send ", binary ? "0 and 1" : "it",
+                            " as ", DtypeName(lead), ".");
       }
       return absl::StrCat(has, leading, ".");
     case DtypeRule::kClassIndex:
       if (IsClassIndex(dtype)) return "";
-      return absl::StrCat(has, "class indices: int64, int32 or uint8.");
+      return absl::StrCat(
+          has,
+          tensor.role == TensorRole::kAuxiliary ? "integers" : "class indices",
+          ": int64, int32 or uint8.");
     case DtypeRule::kClassIndexOrAsLeading:
       if (IsClassIndex(dtype) || dtype == lead || !IsFloating(lead)) return "";
       return absl::StrCat(has,

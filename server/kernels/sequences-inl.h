@@ -58,8 +58,8 @@ class SequenceKernel {
     if (job_.grad_output.present()) {
       sequence.scale *= job_.grad_output.ValueAt(index);
     }
-    const int64_t bytes = M::WorkspaceLanes(sequence, V::kLanes) *
-                          static_cast<int64_t>(sizeof(Lane));
+    const int64_t bytes =
+        M::WorkspaceLanes(sequence) * static_cast<int64_t>(sizeof(Lane));
     if (workspace_.size() < bytes) workspace_ = AlignedBuffer(bytes);
     const double loss = CanonicalLane(M::Evaluate(
         sequence, reinterpret_cast<Lane*>(workspace_.data()), this));

@@ -24,7 +24,9 @@ const LossSchema& Schema() {
            "gradient is 0, not NaN."},
       .tensors = {Within(InputSchema("any", "The predicted probabilities."), 0,
                          1, "For logits use binary_cross_entropy_with_logits."),
-                  Within(TargetSchema("input's", "The wanted probabilities."),
+                  Within(TargetSchema("input's",
+                                      "The wanted probabilities, usually 0 and "
+                                      "1."),
                          0, 1, "Send 0 for no and 1 for yes."),
                   WeightSchema("weight", "broadcastable to input's",
                                "A rescaling weight.")},

@@ -53,15 +53,19 @@ struct Math : SequenceLoss {
     return sequence;
   }
 
-  // A row of states between two lanes' worth of -infinity.
-  static int64_t Width(const Sequence& sequence, int64_t lanes) {
-    return (2 * sequence.label_count + 1 + lanes) / lanes * lanes + 2 * lanes;
+  // States of -infinity before and after a row of them: a step looks two states
+  // back, and a whole vector ahead.
+  static constexpr int64_t kPadding = V::kLanes < 2 ? 2 : V::kLanes;
+
+  static int64_t Width(const Sequence& sequence) {
+    const int64_t states = 2 * sequence.label_count + 1;
+    return (states + kPadding) / kPadding * kPadding + 2 * kPadding;
   }
   // Rows: alpha of each step (of two without gradient), beta of two, emissions,
   // skips, occupied classes.
-  static int64_t WorkspaceLanes(const Sequence& sequence, int64_t lanes) {
+  static int64_t WorkspaceLanes(const Sequence& sequence) {
     const int64_t alphas = sequence.wants_gradient ? sequence.steps + 1 : 2;
-    return (alphas + 5) * Width(sequence, lanes) + sequence.classes + lanes;
+    return (alphas + 5) * Width(sequence) + sequence.classes + kPadding;
   }
 
   template <class Steps>
@@ -90,7 +94,7 @@ struct Math : SequenceLoss {
     Lattice(const Sequence& s, Lane* workspace)
         : sequence(s),
           states(2 * s.label_count + 1),
-          width(Width(s, V::kLanes)),
+          width(Width(s)),
           alphas(workspace) {
       const int64_t rows = s.wants_gradient ? s.steps + 1 : 2;
       betas = workspace + rows * width;
@@ -103,16 +107,16 @@ struct Math : SequenceLoss {
       }
     }
 
-    // The states of a row begin after a lane's worth of padding.
+    // The states of a row begin after its padding.
     Lane* Alpha(int64_t step) const {
       const int64_t row = sequence.wants_gradient ? step : step % 2;
-      return alphas + row * width + V::kLanes;
+      return alphas + row * width + kPadding;
     }
     Lane* Beta(int64_t step) const {
-      return betas + step % 2 * width + V::kLanes;
+      return betas + step % 2 * width + kPadding;
     }
     void Clear(Lane* row) const {
-      for (int64_t i = 0; i < width; ++i) row[i - V::kLanes] = kBottom;
+      for (int64_t i = 0; i < width; ++i) row[i - kPadding] = kBottom;
     }
     void Emit(const Lane* y) const {
       const Lane blank = y[static_cast<int64_t>(sequence.parameters[kBlank])];

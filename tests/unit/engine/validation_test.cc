@@ -59,6 +59,27 @@ TEST(DtypeValidationTest, IntegerTargetsOfAFloatingLossGetTheModelWording) {
       "dtype of input (float32): send 0 and 1 as float32.");
 }
 
+TEST(DtypeValidationTest, IntegerTargetsThatAreNoLabelsAreSentAsTheyAre) {
+  TestEvaluation evaluation = Mse();
+  evaluation.Set("target", Indices({2}, {0, 7}));
+  EXPECT_EQ(OnlyRefusal(evaluation, Reason::kDtypeMismatch,
+                        "evaluation.mse_loss.target"),
+            "target has dtype int64, but mse_loss needs the dtype of input "
+            "(float32): send it as float32.");
+}
+
+TEST(DtypeValidationTest, LengthsAreIntegers) {
+  TestEvaluation evaluation("ctc_loss");
+  evaluation.Set("log_probs", Floats({1, 1, 2}, {-1, -1}));
+  evaluation.Set("targets", Indices({1, 1}, {1}));
+  evaluation.Set("input_lengths", Floats({1}, {1}));
+  evaluation.Set("target_lengths", Indices({1}, {1}));
+  EXPECT_EQ(OnlyRefusal(evaluation, Reason::kDtypeMismatch,
+                        "evaluation.ctc_loss.input_lengths"),
+            "input_lengths has dtype float32, but ctc_loss needs integers: "
+            "int64, int32 or uint8.");
+}
+
 TEST(DtypeValidationTest, AllFloatingTensorsShareTheInputsDtype) {
   TestEvaluation evaluation = Mse();
   evaluation.Set("target", Doubles({2}, {0, 0}));
