@@ -26,11 +26,6 @@ namespace lossd {
 // a bit of any result raises it.
 inline constexpr int kNumericsVersion = 1;
 
-// The parameters of a loss for its mathematics, and the last of them, which is
-// the mean itself where Geometry::divides_by_weight asks for it.
-inline constexpr int kMaxParameters = 12;
-inline constexpr int kMeanParameter = kMaxParameters - 1;
-
 // What a loss means for tensors of given shapes and targets, before any
 // floating value has been looked at.
 struct Geometry {

@@ -21,6 +21,11 @@ inline constexpr int kMaxTensors = 6;
 // The most sums that a kernel writes for each unit.
 inline constexpr int kMaxSums = 10;
 
+// The parameters of a loss for its mathematics, and the last of them, which is
+// the mean itself where Geometry::divides_by_weight asks for it.
+inline constexpr int kMaxParameters = 12;
+inline constexpr int kMeanParameter = kMaxParameters - 1;
+
 // The numbers are those of lossd.v1.Reduction.
 enum class Reduction : uint8_t {
   kDefault = 0,

@@ -81,7 +81,16 @@ LaneIndexAtLeast(int64_t n) {
 #include "server/losses/binary_cross_entropy-inl.h"
 #include "server/losses/binary_cross_entropy_with_logits-inl.h"
 #include "server/losses/cross_entropy-inl.h"
+#include "server/losses/gaussian_nll_loss-inl.h"
+#include "server/losses/hinge_embedding_loss-inl.h"
+#include "server/losses/huber_loss-inl.h"
+#include "server/losses/kl_div-inl.h"
+#include "server/losses/l1_loss-inl.h"
+#include "server/losses/margin_ranking_loss-inl.h"
 #include "server/losses/mse_loss-inl.h"
+#include "server/losses/poisson_nll_loss-inl.h"
+#include "server/losses/smooth_l1_loss-inl.h"
+#include "server/losses/soft_margin_loss-inl.h"
 
 template <class Lane>
 struct Elements {
@@ -131,6 +140,15 @@ __global__ void ExponentiateRow(const typename V::Lane* x, int64_t n,
 LOSSD_INSTANTIATE(binary_cross_entropy);
 LOSSD_INSTANTIATE(binary_cross_entropy_with_logits);
 LOSSD_INSTANTIATE(mse_loss);
+LOSSD_INSTANTIATE(gaussian_nll_loss);
+LOSSD_INSTANTIATE(hinge_embedding_loss);
+LOSSD_INSTANTIATE(huber_loss);
+LOSSD_INSTANTIATE(kl_div);
+LOSSD_INSTANTIATE(l1_loss);
+LOSSD_INSTANTIATE(margin_ranking_loss);
+LOSSD_INSTANTIATE(poisson_nll_loss);
+LOSSD_INSTANTIATE(smooth_l1_loss);
+LOSSD_INSTANTIATE(soft_margin_loss);
 #undef LOSSD_INSTANTIATE
 template __global__ void ExponentiateRow<Float>(const float*, int64_t, double,
                                                 float*);

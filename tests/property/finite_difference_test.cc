@@ -121,8 +121,8 @@ bool IsClamped(const Evaluation& evaluation, int64_t i) {
 }
 
 // Whether the gradient is not the slope of the loss: GSPO's ratio and CISPO's
-// are held constant, and CTC's is, by its convention, that of logits. The golden
-// vectors, made by automatic differentiation, check those.
+// are held constant, and CTC's is, by its convention, that of logits. The
+// golden vectors, made by automatic differentiation, check those.
 bool HoldsConstant(const Evaluation& evaluation) {
   const auto& parameters = evaluation.arguments.parameters;
   if (evaluation.loss->schema.name == "ctc_loss") {

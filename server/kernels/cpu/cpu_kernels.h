@@ -9,9 +9,9 @@
 
 namespace lossd {
 
-// The kernels for every instruction set that this CPU has: those vectorised with
-// Highway, the best first, and last those in plain C++, named "PORTABLE", which
-// run on any CPU. All give the same bits.
+// The kernels for every instruction set that this CPU has: those vectorised
+// with Highway, the best first, and last those in plain C++, named "PORTABLE",
+// which run on any CPU. All give the same bits.
 const std::vector<KernelTable>& CpuKernels();
 
 }  // namespace lossd

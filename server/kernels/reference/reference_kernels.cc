@@ -4,9 +4,9 @@
 
 namespace lossd {
 
-#define LOSSD_LOSS(name)            \
-  namespace name {                  \
-  LossKernels ReferenceKernels();   \
+#define LOSSD_LOSS(name)          \
+  namespace name {                \
+  LossKernels ReferenceKernels(); \
   }
 #include "loss_rows.inc"
 #undef LOSSD_LOSS
