@@ -18,8 +18,33 @@ AGAINST_TORCH = (
     ("binary_cross_entropy_with_logits", "16777216", True),
     ("binary_cross_entropy", "1048576", False),
     ("mse_loss", "1048576", False),
-    ("nll_loss", "1024x1024", False),
-    ("triplet_margin_loss", "1024x1024", False),
+    *(
+        (loss, "1048576", False)
+        for loss in (
+            "gaussian_nll_loss",
+            "hinge_embedding_loss",
+            "huber_loss",
+            "kl_div",
+            "l1_loss",
+            "margin_ranking_loss",
+            "poisson_nll_loss",
+            "smooth_l1_loss",
+            "soft_margin_loss",
+        )
+    ),
+    *(
+        (loss, "1024x1024", False)
+        for loss in (
+            "cosine_embedding_loss",
+            "ctc_loss",
+            "multi_margin_loss",
+            "multilabel_margin_loss",
+            "multilabel_soft_margin_loss",
+            "nll_loss",
+            "triplet_margin_loss",
+            "triplet_margin_with_distance_loss",
+        )
+    ),
 )
 MODES = ("forward", "gradient")
 

@@ -2,6 +2,7 @@
 
 #include "benchmarks/loss_case.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/match.h"
@@ -41,11 +42,31 @@ bool IsIndex(const TensorSchema& tensor) {
          tensor.dtypes == DtypeRule::kClassIndexOrAsLeading;
 }
 
-Shape ShapeOf(const LossSchema& schema, const TensorSchema& tensor,
-              const Shape& lead) {
+bool IsOfSequences(const LossSchema& schema) {
+  return absl::StartsWith(schema.tensors[0].shape_rule, "[T, N, C]");
+}
+
+// Slot 0's shape for a shape of two dimensions: that, or as many rows in
+// sequences of at most kSteps.
+constexpr int64_t kSteps = 16;
+Shape LeadShape(const LossSchema& schema, const Shape& shape) {
+  if (!IsOfSequences(schema)) return shape;
+  const int64_t steps = std::min(kSteps, shape[0]);
+  return {steps, shape[0] / steps, shape[1]};
+}
+
+// The shape of a tensor, after its shape rule.
+Shape ShapeOf(const TensorSchema& tensor, const Shape& lead) {
+  const absl::string_view rule = tensor.shape_rule;
   Shape shape = lead;
-  if (HasClasses(schema) && IsIndex(tensor)) {
+  if (absl::StrContains(rule, "without the class dimension")) {
     shape.erase(shape.begin() + (lead.size() > 1 ? 1 : 0));
+  } else if (rule == "[] or [N]") {
+    shape.pop_back();
+  } else if (absl::StartsWith(rule, "[N, S]")) {
+    shape = {lead[1], std::max<int64_t>(1, lead[0] / 4)};
+  } else if (absl::StartsWith(rule, "[N]")) {
+    shape = {lead[1]};
   }
   return shape;
 }
@@ -62,19 +83,39 @@ std::pair<float, float> RangeOf(const LossSchema& schema,
   return {-8, 8};
 }
 
-void Fill(const LossSchema& schema, const TensorSchema& tensor, int64_t classes,
-          Uniform* uniform, const TensorView& view, uint8_t* data) {
+// An index: a class, or a length that fits.
+int64_t IndexFor(const LossSchema& schema, const TensorSchema& tensor,
+                 const Shape& lead, int64_t i, Uniform* uniform) {
+  if (tensor.name == "input_lengths") return lead[0];
+  if (tensor.name == "target_lengths") return std::max<int64_t>(1, lead[0] / 4);
+  const int64_t classes = lead.size() == 1 ? lead[0] : lead.back();
+  // Rows of classes end after four.
+  if (absl::StrContains(tensor.description, "the first -1") &&
+      i % classes >= 4) {
+    return -1;
+  }
+  // 0 is the blank of sequences.
+  const int64_t least = IsOfSequences(schema) ? 1 : 0;
+  return least + uniform->Below(classes - least);
+}
+
+void Fill(const LossSchema& schema, const TensorSchema& tensor,
+          const Shape& lead, Uniform* uniform, const TensorView& view,
+          uint8_t* data) {
   if (view.dtype == Dtype::kInt64) {
     auto* indices = reinterpret_cast<int64_t*>(data);
     for (int64_t i = 0; i < view.elements; ++i) {
-      indices[i] = uniform->Below(classes);
+      indices[i] = IndexFor(schema, tensor, lead, i, uniform);
     }
     return;
   }
   const auto [low, high] = RangeOf(schema, tensor);
+  const bool sign = tensor.role == TensorRole::kTarget &&
+                    absl::StrContains(tensor.description, "-1");
   auto* values = reinterpret_cast<float*>(data);
   for (int64_t i = 0; i < view.elements; ++i) {
     values[i] = uniform->Between(low, high);
+    if (sign) values[i] = values[i] < 0.5f ? -1.0f : 1.0f;
   }
 }
 
@@ -85,17 +126,17 @@ LossCase MakeLossCase(const LossDefinition& loss, const Shape& shape) {
   LossCase result;
   result.evaluation.loss = &loss;
   result.evaluation.arguments.parameters.resize(schema.parameters.size());
-  const int64_t classes = shape.empty() ? 1 : shape[shape.size() > 1 ? 1 : 0];
+  const Shape lead = LeadShape(schema, shape);
   for (size_t slot = 0; slot < schema.tensors.size(); ++slot) {
     const TensorSchema& tensor = schema.tensors[slot];
     if (!tensor.required) continue;
     TensorView view;
     view.dtype = IsIndex(tensor) ? Dtype::kInt64 : Dtype::kFloat32;
-    view.shape = ShapeOf(schema, tensor, shape);
+    view.shape = slot == 0 ? lead : ShapeOf(tensor, lead);
     view.elements = ElementCount(view.shape).value_or(0);
     AlignedBuffer data(view.elements * DtypeSize(view.dtype));
     Uniform uniform(slot + 1);
-    Fill(schema, tensor, classes, &uniform, view, data.data());
+    Fill(schema, tensor, lead, &uniform, view, data.data());
     view.data = data.data();
     result.evaluation.arguments.tensors[slot] = std::move(view);
     result.memory.push_back(std::move(data));

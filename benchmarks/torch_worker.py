@@ -13,23 +13,56 @@ import time
 import torch
 from torch.nn import functional
 
-CLASS_LOSSES = ("cross_entropy", "nll_loss")
+CLASS_LOSSES = ("cross_entropy", "nll_loss", "multi_margin_loss")
+TRIPLETS = ("triplet_margin_loss", "triplet_margin_with_distance_loss")
+SIGNED = ("hinge_embedding_loss", "soft_margin_loss")
+STEPS = 16
 
 
 def uniform(shape, low, high):
     return torch.empty(shape).uniform_(low, high)
 
 
+def signs(shape):
+    return torch.randint(0, 2, shape) * 2.0 - 1.0
+
+
+def row_tensors(loss, shape):
+    """As make_tensors, for a loss over rows or sequences; None for another."""
+    rows, length = shape if len(shape) == 2 else (1, shape[0])
+    if loss in CLASS_LOSSES:
+        return [uniform(shape, -8, 8), torch.randint(0, length, (rows,))], 1
+    if loss in TRIPLETS:
+        return [uniform(shape, -8, 8) for _ in range(3)], 3
+    if loss == "cosine_embedding_loss":
+        return [uniform(shape, -8, 8), uniform(shape, -8, 8), signs((rows,))], 2
+    if loss == "multilabel_margin_loss":
+        target = torch.full(shape, -1)
+        target[:, :4] = torch.randint(0, length, (rows, 4))
+        return [uniform(shape, -8, 8), target], 1
+    if loss == "ctc_loss":
+        steps = min(STEPS, rows)
+        batch, labels = rows // steps, max(1, steps // 4)
+        lengths = [torch.full((batch,), size) for size in (steps, labels)]
+        targets = torch.randint(1, length, (batch, labels))
+        return [uniform((steps, batch, length), -8, 8), targets, *lengths], 1
+    return None
+
+
 def make_tensors(loss, shape):
     """The arguments of the loss, those to differentiate first, and how many
     these are: the ones that ComputeGradient differentiates by default."""
-    if loss in CLASS_LOSSES:
-        target = torch.randint(0, shape[1], (shape[0],))
-        return [uniform(shape, -8, 8), target], 1
-    if loss == "triplet_margin_loss":
-        return [uniform(shape, -8, 8) for _ in range(3)], 3
+    if found := row_tensors(loss, shape):
+        return found
+    if loss == "margin_ranking_loss":
+        return [uniform(shape, -8, 8), uniform(shape, -8, 8), signs(shape)], 2
+    if loss in SIGNED:
+        return [uniform(shape, -8, 8), signs(shape)], 1
     low, high = (0, 1) if loss == "binary_cross_entropy" else (-8, 8)
-    return [uniform(shape, low, high), uniform(shape, 0, 1)], 1
+    tensors = [uniform(shape, low, high), uniform(shape, 0, 1)]
+    if loss == "gaussian_nll_loss":
+        tensors.append(uniform(shape, 0.25, 2))
+    return tensors, 1
 
 
 class Cases:
