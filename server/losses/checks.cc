@@ -22,16 +22,23 @@ bool Broadcasts(const Shape& from, const Shape& to) {
 
 }  // namespace
 
-TensorSchema InputSchema(absl::string_view shape_rule,
-                         absl::string_view description) {
-  return {.name = "input",
+TensorSchema NamedInputSchema(absl::string_view name, DtypeRule dtypes,
+                              absl::string_view shape_rule,
+                              absl::string_view description) {
+  return {.name = name,
           .role = TensorRole::kInput,
-          .dtypes = DtypeRule::kLeading,
+          .dtypes = dtypes,
           .required = true,
           .differentiable = true,
           .default_wrt = true,
           .shape_rule = shape_rule,
           .description = description};
+}
+
+TensorSchema InputSchema(absl::string_view shape_rule,
+                         absl::string_view description) {
+  return NamedInputSchema("input", DtypeRule::kLeading, shape_rule,
+                          description);
 }
 
 TensorSchema TargetSchema(absl::string_view shape_rule,
@@ -57,6 +64,11 @@ TensorSchema WeightSchema(absl::string_view name, absl::string_view shape_rule,
 
 TensorSchema Differentiable(TensorSchema schema) {
   schema.differentiable = true;
+  return schema;
+}
+
+TensorSchema Constant(TensorSchema schema) {
+  schema.differentiable = false;
   return schema;
 }
 
@@ -229,25 +241,26 @@ ClassCounts CountClasses(const LossSchema& schema, const Arguments& arguments,
   return counts;
 }
 
+std::vector<TensorSchema> ResidualSchemas() {
+  return {InputSchema("any", "The predicted values."),
+          TargetSchema("input's", "The wanted values."),
+          Differentiable(WeightSchema("weight", "input's",
+                                      "The weight of each element."))};
+}
+
+void CheckResidual(const LossSchema& schema, const Arguments& arguments,
+                   Violations* violations) {
+  CheckSameShape(schema, arguments, 1, violations);
+  CheckSameShape(schema, arguments, 2, violations);
+}
+
 std::vector<TensorSchema> TripletSchemas() {
-  const auto tensor = [](absl::string_view name, DtypeRule dtypes,
-                         absl::string_view shape_rule,
-                         absl::string_view description) {
-    return TensorSchema{.name = name,
-                        .role = TensorRole::kInput,
-                        .dtypes = dtypes,
-                        .required = true,
-                        .differentiable = true,
-                        .default_wrt = true,
-                        .shape_rule = shape_rule,
-                        .description = description};
-  };
-  return {
-      tensor("anchor", DtypeRule::kLeading, "[D] or [*, D]", "The samples."),
-      tensor("positive", DtypeRule::kSameAsLeading, "anchor's",
-             "Samples of the anchor's class."),
-      tensor("negative", DtypeRule::kSameAsLeading, "anchor's",
-             "Samples of other classes.")};
+  return {NamedInputSchema("anchor", DtypeRule::kLeading, "[D] or [*, D]",
+                           "The samples."),
+          NamedInputSchema("positive", DtypeRule::kSameAsLeading, "anchor's",
+                           "Samples of the anchor's class."),
+          NamedInputSchema("negative", DtypeRule::kSameAsLeading, "anchor's",
+                           "Samples of other classes.")};
 }
 
 ParameterSchema SwapSchema() {

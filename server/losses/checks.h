@@ -16,6 +16,11 @@
 
 namespace lossd {
 
+// A required input of that name, differentiated by default.
+TensorSchema NamedInputSchema(absl::string_view name, DtypeRule dtypes,
+                              absl::string_view shape_rule,
+                              absl::string_view description);
+
 // What most losses say of their tensors: an input that leads, is required and
 // is differentiated by default; a target of its dtype, required, with a
 // gradient; an optional weight of its dtype.
@@ -26,8 +31,9 @@ TensorSchema TargetSchema(absl::string_view shape_rule,
 TensorSchema WeightSchema(absl::string_view name, absl::string_view shape_rule,
                           absl::string_view description);
 
-// The same tensor with a gradient.
+// The same tensor with a gradient, and without.
 TensorSchema Differentiable(TensorSchema schema);
+TensorSchema Constant(TensorSchema schema);
 
 // The same tensor with values in [minimum, maximum] only; `hint` says what to
 // do about others.
@@ -86,6 +92,12 @@ ClassCounts CountClasses(const LossSchema& schema, const Arguments& arguments,
                          int target_slot, int weight_slot,
                          std::optional<int64_t> ignore_index,
                          absl::string_view hint, Violations* violations);
+
+// What the losses of a difference share: input, target and weight, of one
+// shape, each with a gradient.
+std::vector<TensorSchema> ResidualSchemas();
+void CheckResidual(const LossSchema& schema, const Arguments& arguments,
+                   Violations* violations);
 
 // What the triplet losses share: anchor, positive and negative, of one shape
 // with at least one dimension, and the parameter swap.

@@ -9,18 +9,6 @@ namespace {
 
 enum Slot { kInput1, kInput2, kTarget };
 
-TensorSchema Vector(absl::string_view name, DtypeRule dtypes,
-                    absl::string_view shape_rule) {
-  return {.name = name,
-          .role = TensorRole::kInput,
-          .dtypes = dtypes,
-          .required = true,
-          .differentiable = true,
-          .default_wrt = true,
-          .shape_rule = shape_rule,
-          .description = "One vector of each pair."};
-}
-
 const LossSchema& Schema() {
   static const LossSchema schema = {
       .name = "cosine_embedding_loss",
@@ -33,15 +21,13 @@ const LossSchema& Schema() {
       .source = "torch.nn.functional.cosine_embedding_loss of PyTorch 2.15.0",
       .cost_rule = "20 operations an element of input1",
       .differences = {"Shapes that PyTorch broadcasts are an error."},
-      .tensors = {Vector("input1", DtypeRule::kLeading, "[D] or [N, D]"),
-                  Vector("input2", DtypeRule::kSameAsLeading, "input1's"),
-                  {.name = "target",
-                   .role = TensorRole::kTarget,
-                   .dtypes = DtypeRule::kSameAsLeading,
-                   .required = true,
-                   .shape_rule = "[] or [N]",
-                   .description = "1 for like and -1 for unlike samples; "
-                                  "anything else gives no loss."}},
+      .tensors = {NamedInputSchema("input1", DtypeRule::kLeading,
+                                   "[D] or [N, D]", "One vector of each pair."),
+                  NamedInputSchema("input2", DtypeRule::kSameAsLeading,
+                                   "input1's", "One vector of each pair."),
+                  Constant(TargetSchema("[] or [N]",
+                                        "1 for like and -1 for unlike samples; "
+                                        "anything else gives no loss."))},
       .parameters = {MarginSchema(0, false,
                                   "The cosine that unlike samples may have.")},
   };

@@ -24,10 +24,8 @@ TensorSchema Integers(absl::string_view name, TensorRole role,
 }
 
 std::vector<TensorSchema> Tensors() {
-  TensorSchema log_probs =
-      InputSchema("[T, N, C] or [T, C]", "The log-probabilities.");
-  log_probs.name = "log_probs";
-  return {log_probs,
+  return {NamedInputSchema("log_probs", DtypeRule::kLeading,
+                           "[T, N, C] or [T, C]", "The log-probabilities."),
           Integers("targets", TensorRole::kTarget,
                    "[N, S], or [sum of target_lengths]",
                    "The labels, in [0, C) and not the blank: padded, or one "

@@ -33,17 +33,11 @@ std::optional<Shape> ViewOfVar(const Shape& input, const Shape& var) {
 }
 
 TensorSchema VarSchema() {
-  TensorSchema var = {
-      .name = "var",
-      .role = TensorRole::kInput,
-      .dtypes = DtypeRule::kSameAsLeading,
-      .required = true,
-      .differentiable = true,
-      .default_wrt = true,
-      .shape_rule =
-          "input's, that with one dimension of size 1 or without its "
-          "last dimension, or []",
-      .description = "The variances, at least 0."};
+  const TensorSchema var = NamedInputSchema(
+      "var", DtypeRule::kSameAsLeading,
+      "input's, that with one dimension of size 1 or without its "
+      "last dimension, or []",
+      "The variances, at least 0.");
   return Within(var, 0, std::numeric_limits<double>::infinity(),
                 "A variance is not negative: send exp(log_variance) rather "
                 "than the logarithm itself.");

@@ -20,14 +20,10 @@ const LossSchema& Schema() {
       .cost_rule = "20 operations an element",
       .differences = {"Shapes that PyTorch broadcasts are an error."},
       .tensors = {InputSchema("any", "The distances."),
-                  {.name = "target",
-                   .role = TensorRole::kTarget,
-                   .dtypes = DtypeRule::kSameAsLeading,
-                   .required = true,
-                   .shape_rule = "input's",
-                   .description =
-                       "1 for like and -1 for unlike samples; anything else "
-                       "gets both terms."}},
+                  Constant(TargetSchema(
+                      "input's",
+                      "1 for like and -1 for unlike samples; anything else "
+                      "gets both terms."))},
       .parameters = {MarginSchema(1, false,
                                   "How far apart unlike samples should be.")},
   };

@@ -6,8 +6,6 @@
 namespace lossd::huber_loss {
 namespace {
 
-enum Slot { kInput, kTarget, kWeight };
-
 const LossSchema& Schema() {
   static const LossSchema schema = {
       .name = "huber_loss",
@@ -21,10 +19,7 @@ const LossSchema& Schema() {
       .cost_rule = "10 operations an element",
       .differences =
           {"Shapes that PyTorch broadcasts with a warning are an error."},
-      .tensors = {InputSchema("any", "The predicted values."),
-                  TargetSchema("input's", "The wanted values."),
-                  Differentiable(WeightSchema("weight", "input's",
-                                              "The weight of each element."))},
+      .tensors = ResidualSchemas(),
       .parameters = {{.name = "delta",
                       .type = ParameterType::kDouble,
                       .default_value = 1,
@@ -38,8 +33,7 @@ const LossSchema& Schema() {
 }
 
 void CheckShapes(const Arguments& arguments, Violations* violations) {
-  CheckSameShape(Schema(), arguments, kTarget, violations);
-  CheckSameShape(Schema(), arguments, kWeight, violations);
+  CheckResidual(Schema(), arguments, violations);
 }
 
 Geometry Plan(const Arguments& arguments, Violations*) {

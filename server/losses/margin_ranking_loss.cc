@@ -9,18 +9,6 @@ namespace {
 
 enum Slot { kInput1, kInput2, kTarget };
 
-TensorSchema Score(absl::string_view name, DtypeRule dtypes,
-                   absl::string_view shape_rule) {
-  return {.name = name,
-          .role = TensorRole::kInput,
-          .dtypes = dtypes,
-          .required = true,
-          .differentiable = true,
-          .default_wrt = true,
-          .shape_rule = shape_rule,
-          .description = "A score of each pair."};
-}
-
 // Broadcasts `to` with a shape of as many dimensions; false if it cannot.
 bool Broadcast(const Shape& shape, Shape* to) {
   if (shape.size() != to->size()) return false;
@@ -40,9 +28,12 @@ const LossSchema& Schema() {
       .source = "torch.nn.functional.margin_ranking_loss of PyTorch 2.15.0",
       .cost_rule = "20 operations an element after broadcasting",
       .differences = {},
-      .tensors = {Score("input1", DtypeRule::kLeading, "any"),
-                  Score("input2", DtypeRule::kSameAsLeading,
-                        "broadcasts with the others, of as many dimensions"),
+      .tensors = {NamedInputSchema("input1", DtypeRule::kLeading, "any",
+                                   "A score of each pair."),
+                  NamedInputSchema(
+                      "input2", DtypeRule::kSameAsLeading,
+                      "broadcasts with the others, of as many dimensions",
+                      "A score of each pair."),
                   TargetSchema("broadcasts with the others, of as many "
                                "dimensions",
                                "1 where input1 should be the greater, -1 where "
@@ -87,7 +78,6 @@ Geometry Plan(const Arguments& arguments, Violations*) {
   for (int slot : {kInput2, kTarget}) {
     Broadcast(arguments.tensor(slot).shape, &geometry.loss_shape);
   }
-  geometry.class_shape = geometry.loss_shape;
   geometry.element_count = ElementCount(geometry.loss_shape).value();
   geometry.mean_denominator = static_cast<double>(geometry.element_count);
   geometry.operations = 20.0 * static_cast<double>(geometry.element_count);

@@ -18,18 +18,14 @@ const LossSchema& Schema() {
       .cost_rule = "6 operations an element",
       .differences = {"Shapes that PyTorch broadcasts with a warning are an "
                       "error."},
-      .tensors = {InputSchema("any", "The predicted values."),
-                  TargetSchema("input's", "The wanted values."),
-                  Differentiable(WeightSchema("weight", "input's",
-                                              "The weight of each element."))},
+      .tensors = ResidualSchemas(),
       .parameters = {},
   };
   return schema;
 }
 
 void CheckShapes(const Arguments& arguments, Violations* violations) {
-  CheckSameShape(Schema(), arguments, kTarget, violations);
-  CheckSameShape(Schema(), arguments, kWeight, violations);
+  CheckResidual(Schema(), arguments, violations);
 }
 
 Geometry Plan(const Arguments& arguments, Violations*) {

@@ -6,8 +6,6 @@
 namespace lossd::smooth_l1_loss {
 namespace {
 
-enum Slot { kInput, kTarget, kWeight };
-
 const LossSchema& Schema() {
   static const LossSchema schema = {
       .name = "smooth_l1_loss",
@@ -22,10 +20,7 @@ const LossSchema& Schema() {
       .differences =
           {"Shapes that PyTorch broadcasts with a warning are an error.",
            "weight, which PyTorch lacks, is that of huber_loss."},
-      .tensors = {InputSchema("any", "The predicted values."),
-                  TargetSchema("input's", "The wanted values."),
-                  Differentiable(WeightSchema("weight", "input's",
-                                              "The weight of each element."))},
+      .tensors = ResidualSchemas(),
       .parameters = {{.name = "beta",
                       .type = ParameterType::kDouble,
                       .default_value = 1,
@@ -38,8 +33,7 @@ const LossSchema& Schema() {
 }
 
 void CheckShapes(const Arguments& arguments, Violations* violations) {
-  CheckSameShape(Schema(), arguments, kTarget, violations);
-  CheckSameShape(Schema(), arguments, kWeight, violations);
+  CheckResidual(Schema(), arguments, violations);
 }
 
 Geometry Plan(const Arguments& arguments, Violations*) {

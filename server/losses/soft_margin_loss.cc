@@ -22,12 +22,7 @@ const LossSchema& Schema() {
                       "the dtype.",
                       "A confidently right score gives its true loss, not 0."},
       .tensors = {InputSchema("any", "The scores."),
-                  {.name = "target",
-                   .role = TensorRole::kTarget,
-                   .dtypes = DtypeRule::kSameAsLeading,
-                   .required = true,
-                   .shape_rule = "input's",
-                   .description = "1 or -1."}},
+                  Constant(TargetSchema("input's", "1 or -1."))},
       .parameters = {},
   };
   return schema;
