@@ -68,8 +68,9 @@ AnswerBytes::AnswerBytes(const v1::ComputeLossResponse& response,
     : response_(response), tensors_(tensors) {
   result_size_ = static_cast<int64_t>(response.result().ByteSizeLong());
   for (const LargeTensor& large : tensors) {
+    heads_.push_back(Head(large));
     result_size_ +=
-        static_cast<int64_t>(Head(large).size()) + large.tensor->data.size();
+        static_cast<int64_t>(heads_.back().size()) + large.tensor->data.size();
   }
   const auto execution =
       static_cast<int64_t>(response.execution().ByteSizeLong());
@@ -88,13 +89,12 @@ grpc::ByteBuffer AnswerBytes::Take() {
   small += Prefix(v1::ComputeLossResponse::kResultFieldNumber, result_size_);
   response_.result().AppendToString(&small);
   std::vector<grpc::Slice> slices;
-  for (const LargeTensor& large : tensors_) {
-    small += Head(large);
+  for (size_t i = 0; i < tensors_.size(); ++i) {
+    small += heads_[i];
     slices.emplace_back(small);
     small.clear();
-    if (large.tensor->data.size() > 0) {
-      slices.push_back(SliceOf(std::move(large.tensor->data)));
-    }
+    AlignedBuffer& data = tensors_[i].tensor->data;
+    if (data.size() > 0) slices.push_back(SliceOf(std::move(data)));
   }
   if (!small.empty()) slices.emplace_back(small);
   return grpc::ByteBuffer(slices.data(), slices.size());

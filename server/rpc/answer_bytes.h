@@ -4,6 +4,8 @@
 #define LOSSD_SERVER_RPC_ANSWER_BYTES_H_
 
 #include <cstdint>
+#include <string>
+#include <vector>
 
 #include "absl/types/span.h"
 #include "grpcpp/support/byte_buffer.h"
@@ -30,6 +32,7 @@ class AnswerBytes {
  private:
   const v1::ComputeLossResponse& response_;
   const absl::Span<const LargeTensor> tensors_;
+  std::vector<std::string> heads_;  // what precedes the data of each tensor
   int64_t result_size_ = 0;
   int64_t size_ = 0;
 };
