@@ -43,9 +43,14 @@ struct Task {
 
   // What the kernels read and write.
   Job job;
-  // By position in result.gradients: the gradient of each element of the loss,
-  // in double, with respect to a tensor that broadcasts; else absent.
-  std::vector<OwnedTensor> wide_gradients;
+  // The gradients of each element of the loss, in double, with respect to
+  // tensors that broadcast: of which slot, and where in result.gradients.
+  struct WideGradient {
+    int slot;
+    size_t position;
+    OwnedTensor value;
+  };
+  std::vector<WideGradient> wide_gradients;
   std::vector<double> unit_sums;
 };
 

@@ -129,7 +129,6 @@ void SetUpGradients(Task* task) {
   if (!WantsGradients(evaluation)) return;
   const std::vector<int> slots = GradientSlots(evaluation);
   task->result.gradients.resize(slots.size());
-  task->wide_gradients.resize(slots.size());
   for (size_t i = 0; i < slots.size(); ++i) {
     const TensorView& tensor = evaluation.arguments.tensor(slots[i]);
     const Dtype dtype = evaluation.gradient_dtype == Dtype::kUnspecified
@@ -140,20 +139,20 @@ void SetUpGradients(Task* task) {
     gradient.value = Allocate(dtype, tensor.shape);
     OwnedTensor* target = &gradient.value;
     if (IsBroadcast(evaluation, geometry, slots[i])) {
-      target = &task->wide_gradients[i];
-      *target = Allocate(Dtype::kFloat64, KernelShape(evaluation, geometry));
+      task->wide_gradients.push_back(
+          {slots[i], i,
+           Allocate(Dtype::kFloat64, KernelShape(evaluation, geometry))});
+      target = &task->wide_gradients.back().value;
     }
     job.gradients[slots[i]] = {target->dtype, target->data.data()};
   }
 }
 
 void FinishGradients(Task* task) {
-  const std::vector<int> slots = GradientSlots(task->evaluation);
-  for (size_t i = 0; i < task->wide_gradients.size(); ++i) {
-    const OwnedTensor& wide = task->wide_gradients[i];
-    if (!wide.present()) continue;
-    OwnedTensor& gradient = task->result.gradients[i].value;
-    const auto& view = task->geometry.views[slots[i]];
+  for (const Task::WideGradient& each : task->wide_gradients) {
+    const OwnedTensor& wide = each.value;
+    OwnedTensor& gradient = task->result.gradients[each.position].value;
+    const auto& view = task->geometry.views[each.slot];
     const int64_t size = DtypeSize(gradient.dtype);
     const std::vector<double> sums =
         SumTo(view ? *view : gradient.shape, wide.shape,
