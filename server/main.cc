@@ -54,7 +54,8 @@ absl::StatusOr<std::unique_ptr<Engine>> MakeEngine(const Settings& settings) {
       std::move(backends),
       settings.default_device == Settings::DeviceClass::kAny
           ? DeviceClass::kAny
-          : DeviceClass::kCpu);
+          : DeviceClass::kCpu,
+      settings.max_idle_bytes);
 }
 
 // Serves until a signal ends it, then drains.

@@ -28,7 +28,7 @@
 namespace lossd {
 namespace {
 
-absl::Duration RetryDelay(double operations, double per_second) {
+absl::Duration DelayOf(double operations, double per_second) {
   if (per_second <= 0) return Batcher::kMaxRetryDelay;
   return std::clamp(absl::Seconds(operations / per_second),
                     Batcher::kMinRetryDelay, Batcher::kMaxRetryDelay);
@@ -78,10 +78,11 @@ Batcher::~Batcher() {
   for (std::thread& worker : workers_) worker.join();
 }
 
-void Batcher::Submit(std::unique_ptr<BatchItem> item) {
+bool Batcher::Submit(std::unique_ptr<BatchItem> item) {
+  bool queued = false;
   std::optional<BatchTicket> ticket =
-      Enter(BatchTicket(std::move(item), clock_->Now()));
-  if (!ticket) return;
+      Enter(BatchTicket(std::move(item), clock_->Now()), &queued);
+  if (!ticket) return queued;
   Run(absl::MakeSpan(&*ticket, 1), ticket->submitted);
 
   absl::MutexLock lock(&mutex_);
@@ -89,6 +90,12 @@ void Batcher::Submit(std::unique_ptr<BatchItem> item) {
   // What was queued meanwhile is left to a worker, since the caller of this
   // thread waits for nothing any more.
   if (!queue_.empty()) work_.Signal();
+  return false;
+}
+
+absl::Duration Batcher::RetryDelay() const {
+  absl::MutexLock lock(&mutex_);
+  return DelayOf(queue_.operations(), OperationsPerSecond());
 }
 
 void Batcher::Drain() {
@@ -116,7 +123,7 @@ std::optional<Drop> Batcher::Refusal(const BatchTicket& ticket) const {
   if (absl::Status room = queue_.CheckRoom(ticket.cost, ticket.priority);
       !room.ok()) {
     return Drop{DropReason::kQueueFull, DropStage::kSubmit, std::move(room),
-                RetryDelay(queue_.operations(), OperationsPerSecond())};
+                DelayOf(queue_.operations(), OperationsPerSecond())};
   }
   return Unreachable(ticket);
 }
@@ -133,10 +140,10 @@ std::optional<Drop> Batcher::Unreachable(const BatchTicket& ticket) const {
                   " and the deadline is in ",
                   absl::FormatDuration(ticket.deadline - ticket.submitted),
                   "; retry after the suggested delay, or elsewhere")),
-              RetryDelay(ahead, per_second)};
+              DelayOf(ahead, per_second)};
 }
 
-std::optional<BatchTicket> Batcher::Enter(BatchTicket ticket) {
+std::optional<BatchTicket> Batcher::Enter(BatchTicket ticket, bool* queued) {
   std::optional<Drop> refusal;
   {
     absl::MutexLock lock(&mutex_);
@@ -148,6 +155,7 @@ std::optional<BatchTicket> Batcher::Enter(BatchTicket ticket) {
         return ticket;
       }
       queue_.Push(std::move(ticket));
+      *queued = true;
       // Without a free slot no signal is needed: whoever frees one looks.
       if (HasFreeSlot()) work_.Signal();
       return std::nullopt;

@@ -105,7 +105,12 @@ class Batcher {
 
   // Accepts an item, or drops it: whatever happens to it, the item learns. Does
   // not block, except for as long as an inline run takes. `item` is not null.
-  void Submit(std::unique_ptr<BatchItem> item) ABSL_LOCKS_EXCLUDED(mutex_);
+  // True if the item was queued; it may have completed since.
+  bool Submit(std::unique_ptr<BatchItem> item) ABSL_LOCKS_EXCLUDED(mutex_);
+
+  // When to try again what was refused now, for whatever reason: as
+  // Drop::retry_after.
+  absl::Duration RetryDelay() const ABSL_LOCKS_EXCLUDED(mutex_);
 
   // From now on items are dropped with UNAVAILABLE. Returns when all that were
   // accepted have completed and are destroyed. May be called again.
@@ -125,8 +130,8 @@ class Batcher {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   // Drops or queues the item and returns nothing, or takes a slot to run it
-  // inline and returns it.
-  std::optional<BatchTicket> Enter(BatchTicket ticket)
+  // inline and returns it. Sets `queued` if it is queued.
+  std::optional<BatchTicket> Enter(BatchTicket ticket, bool* queued)
       ABSL_LOCKS_EXCLUDED(mutex_);
 
   void WorkerLoop() ABSL_LOCKS_EXCLUDED(mutex_);

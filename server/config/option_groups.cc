@@ -125,6 +125,11 @@ std::vector<OptionRow> ComputingOptions() {
             "Threads that compute; 0 for as many as there are usable CPUs");
   return InGroup("Computing",
                  {std::move(threads),
+                  Count("io-threads", LOSSD_FIELD(io_threads), 0, kMaxThreads,
+                        "Threads that move bytes between connections and "
+                        "requests; 0 for one for every two of threads"),
+                  Bytes("max-idle-bytes", LOSSD_FIELD(max_idle_bytes), 0, kTiB,
+                        "Bytes of idle buffers kept for the next requests"),
                   Choice<Device>("default-device", LOSSD_FIELD(default_device),
                                  {{"cpu", Device::kCpu},
                                   {"cuda", Device::kCuda},
@@ -179,6 +184,8 @@ std::vector<OptionRow> LimitOptions() {
                   "Estimated scalar operations of one evaluation"),
        Bytes("max-scratch-bytes", LOSSD_FIELD(limits.max_scratch_bytes), kKiB,
              kTiB, "Scratch bytes of one evaluation"),
+       Bytes("max-in-flight-bytes", LOSSD_FIELD(limits.max_in_flight_bytes),
+             kKiB, kTiB, "Bytes of the requests that are not answered"),
        Interval("max-deadline", LOSSD_FIELD(limits.max_deadline),
                 absl::Milliseconds(1), absl::Hours(24),
                 "The longest deadline; a longer one is cut to it")});

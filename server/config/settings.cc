@@ -37,6 +37,9 @@ std::string DefaultInstance() {
 // Replaces the values that stand for others.
 void Complete(Settings& settings) {
   if (settings.threads == 0) settings.threads = UsableCpus();
+  if (settings.io_threads == 0) {
+    settings.io_threads = (settings.threads + 1) / 2;
+  }
   if (settings.batching.workers == 0) {
     settings.batching.workers = settings.threads;
   }

@@ -43,6 +43,10 @@ struct Settings {
     int64_t max_response_bytes = 0;
     // Scratch bytes of one evaluation.
     int64_t max_scratch_bytes = int64_t{256} << 20;
+    // Bytes of the requests that have been let in and not answered: at least
+    // max_message_bytes. Over it a call is refused before its body is read, if
+    // its caller announced the size.
+    int64_t max_in_flight_bytes = int64_t{512} << 20;
     // A longer deadline is cut to this; a call without one gets it.
     absl::Duration max_deadline = absl::Minutes(10);
     // What waits, not counting what runs. The queue must hold the largest
@@ -86,6 +90,11 @@ struct Settings {
   DeviceClass default_device = DeviceClass::kCpu;
   // Threads that compute; 0 means as many as the process may use CPUs.
   int threads = 0;
+  // Threads that move bytes between connections and requests, each with a
+  // completion queue of its own; 0 means one for every two of `threads`.
+  int io_threads = 0;
+  // Bytes of idle buffers that are kept for the next requests.
+  int64_t max_idle_bytes = int64_t{512} << 20;
   // The instruction set to compute with instead of the best one; empty for the
   // best one. Only its form is checked here: which names exist is known to the
   // kernels.

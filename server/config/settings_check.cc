@@ -50,6 +50,10 @@ void CheckLimits(const Invocation& invocation,
     refuse("max-message-bytes", "max-queue-bytes",
            "the queue must hold the largest request");
   }
+  if (limits.max_message_bytes > limits.max_in_flight_bytes) {
+    refuse("max-message-bytes", "max-in-flight-bytes",
+           "the largest request must be let in");
+  }
   if (limits.max_operations > limits.max_queue_operations) {
     refuse("max-operations", "max-queue-operations",
            "the queue must hold the largest request");

@@ -25,6 +25,10 @@ Destination DestinationOf(OwnedTensor* tensor) {
   return {tensor->dtype, tensor->data.data()};
 }
 
+double* DoublesOf(AlignedBuffer& buffer) {
+  return reinterpret_cast<double*>(buffer.data());
+}
+
 int64_t ElementsOf(const Shape& shape) { return ElementCount(shape).value(); }
 
 // Bytes of the answer's tensors.
@@ -111,55 +115,54 @@ void SetUp(Task* task) {
   const bool none = evaluation.reduction == Reduction::kNone;
   if (Wants(evaluation, Output::kElementwiseLosses) ||
       (none && Wants(evaluation, Output::kLoss))) {
-    result.elementwise_losses = Allocate(lead.dtype, geometry.loss_shape);
+    result.elementwise_losses =
+        Allocate(*task->pool, lead.dtype, geometry.loss_shape);
     job.elementwise_losses = DestinationOf(&result.elementwise_losses);
   }
   if (Wants(evaluation, Output::kProbabilities)) {
-    result.probabilities = Allocate(lead.dtype, lead.shape);
+    result.probabilities = Allocate(*task->pool, lead.dtype, lead.shape);
     job.probabilities = DestinationOf(&result.probabilities);
   }
   if (Wants(evaluation, Output::kLogProbabilities)) {
-    result.log_probabilities = Allocate(lead.dtype, lead.shape);
+    result.log_probabilities = Allocate(*task->pool, lead.dtype, lead.shape);
     job.log_probabilities = DestinationOf(&result.log_probabilities);
   }
   if (Wants(evaluation, Output::kPredictedClasses)) {
-    result.predicted_classes = Allocate(Dtype::kInt64, geometry.class_shape);
+    result.predicted_classes =
+        Allocate(*task->pool, Dtype::kInt64, geometry.class_shape);
     job.predicted_classes =
         reinterpret_cast<int64_t*>(result.predicted_classes.data.data());
   }
   const size_t sums = kMetricSums + evaluation.loss->schema.metrics.size();
-  task->unit_sums.resize(sums * static_cast<size_t>(task->units));
-  job.unit_sums = task->unit_sums.data();
+  task->unit_sums = task->pool->Allocate(
+      static_cast<int64_t>(sums * sizeof(double)) * task->units);
+  job.unit_sums = DoublesOf(task->unit_sums);
 }
 
-double SumOfUnits(absl::Span<const double> unit_sums, int64_t count, int sum) {
+double SumOfUnits(const Job& job, int sum) {
   OrderedSum total;
-  const double* units = unit_sums.data() + sum * count;
-  for (int64_t i = 0; i < count; ++i) total.Add(units[i]);
+  const double* units = job.unit_sums + sum * job.units;
+  for (int64_t i = 0; i < job.units; ++i) total.Add(units[i]);
   return total.Total();
-}
-double SumOfUnits(const Task& task, int sum) {
-  return SumOfUnits(task.unit_sums, task.units, sum);
 }
 
 // Computes the mean, and nothing else, for gradients that need it.
 void FindMean(Task* task) {
-  std::vector<double> unit_sums(task->unit_sums.size());
+  AlignedBuffer unit_sums = task->pool->Allocate(task->unit_sums.size());
   Job job;
   job.loss = task->job.loss;
   job.loss_index = task->job.loss_index;
   job.arguments = task->job.arguments;
   job.geometry = task->job.geometry;
   job.units = task->units;
-  job.unit_sums = unit_sums.data();
+  job.unit_sums = DoublesOf(unit_sums);
   Job* const jobs[] = {&job};
   task->backend->Run(jobs, [](size_t) {});
   const double denominator = task->geometry.mean_denominator;
   // Over 0 there is no mean, not an infinite one.
   task->geometry.parameters[kMeanParameter] =
-      denominator == 0
-          ? std::nan("")
-          : SumOfUnits(unit_sums, task->units, kNumeratorSum) / denominator;
+      denominator == 0 ? std::nan("")
+                       : SumOfUnits(job, kNumeratorSum) / denominator;
 }
 
 void FinishLoss(Task* task) {
@@ -169,7 +172,8 @@ void FinishLoss(Task* task) {
   const bool wants_losses = Wants(evaluation, Output::kElementwiseLosses);
   if (evaluation.reduction == Reduction::kNone) {
     if (wants_losses) {
-      result.loss_tensor = Allocate(dtype, task->geometry.loss_shape);
+      result.loss_tensor =
+          Allocate(*task->pool, dtype, task->geometry.loss_shape);
       if (result.loss_tensor.data.size() > 0) {
         std::memcpy(result.loss_tensor.data.data(),
                     result.elementwise_losses.data.data(),
@@ -186,12 +190,12 @@ void FinishLoss(Task* task) {
     result.loss = scalar.ValueAt(0);
     return;
   }
-  double loss = SumOfUnits(*task, kTotalSum);
+  double loss = SumOfUnits(task->job, kTotalSum);
   if (IsMean(evaluation)) {
     loss = *result.mean_numerator / DenominatorOf(evaluation, task->geometry);
   }
   if (std::isnan(loss)) loss = std::nan("");
-  result.loss_tensor = Allocate(dtype, {});
+  result.loss_tensor = Allocate(*task->pool, dtype, {});
   result.loss = StoreRounded(loss, dtype, result.loss_tensor.data.data());
   result.non_finite.result_nan |= std::isnan(*result.loss);
   result.non_finite.result_infinity |= std::isinf(*result.loss);
@@ -217,7 +221,7 @@ void Finish(Task* task) {
   }
   result.non_finite = {findings.input_nan, findings.input_infinity,
                        findings.result_nan, findings.result_infinity};
-  result.mean_numerator = SumOfUnits(*task, kNumeratorSum);
+  result.mean_numerator = SumOfUnits(task->job, kNumeratorSum);
   FinishGradients(task);
   SetCounts(task);
   if (!result.gradients.empty()) {
@@ -228,7 +232,8 @@ void Finish(Task* task) {
   const size_t present = metrics.size() - task->geometry.absent_metrics;
   for (size_t i = 0; i < present; ++i) {
     result.metrics.push_back(
-        {metrics[i].name, SumOfUnits(*task, static_cast<int>(kMetricSums + i)),
+        {metrics[i].name,
+         SumOfUnits(task->job, static_cast<int>(kMetricSums + i)),
          task->geometry.metric_denominator});
   }
 }
@@ -242,10 +247,11 @@ int64_t UnitsOf(const Geometry& geometry) {
 
 Engine::Engine(const EngineLimits& limits,
                std::vector<std::unique_ptr<Backend>> backends,
-               DeviceClass default_device)
+               DeviceClass default_device, int64_t max_idle_bytes)
     : limits_(limits),
       backends_(std::move(backends)),
-      default_device_(default_device) {}
+      default_device_(default_device),
+      pool_(std::make_unique<BufferPool>(max_idle_bytes)) {}
 
 Backend* Engine::FindBackend(const Evaluation& evaluation,
                              Violations* violations) const {
@@ -270,6 +276,7 @@ std::unique_ptr<Task> Engine::Prepare(Evaluation evaluation,
   auto task = std::make_unique<Task>();
   task->violations = *violations;  // for its way of naming values
   task->backend = FindBackend(evaluation, violations);
+  task->pool = pool_.get();
   CheckTensors(evaluation, limits_, violations);
   CheckParameters(evaluation, violations);
   CheckOptions(evaluation, violations);

@@ -9,6 +9,7 @@
 
 #include "absl/functional/function_ref.h"
 #include "absl/types/span.h"
+#include "server/base/buffer_pool.h"
 #include "server/engine/backend.h"
 #include "server/engine/evaluation.h"
 #include "server/losses/violations.h"
@@ -35,6 +36,7 @@ struct Task {
   int64_t response_bytes = 0;  // of the answer's tensors
   size_t loss_index = 0;       // in AllLosses()
   Backend* backend = nullptr;
+  BufferPool* pool = nullptr;  // of what follows
 
   // After Engine::Run: the answer, or what the kernel found wrong with the
   // values.
@@ -51,7 +53,7 @@ struct Task {
     OwnedTensor value;
   };
   std::vector<WideGradient> wide_gradients;
-  std::vector<double> unit_sums;
+  AlignedBuffer unit_sums;  // of doubles
 };
 
 // Checks evaluations, gives them to a backend, and makes their answers. A
@@ -59,10 +61,13 @@ struct Task {
 // on nothing else. Thread-safe.
 class Engine {
  public:
-  // `default_device` is that of an evaluation that names none.
+  static constexpr int64_t kMaxIdleBytes = int64_t{512} << 20;
+
+  // `default_device` is that of an evaluation that names none. Memory of
+  // results is kept for the next ones, up to `max_idle_bytes`.
   Engine(const EngineLimits& limits,
          std::vector<std::unique_ptr<Backend>> backends,
-         DeviceClass default_device);
+         DeviceClass default_device, int64_t max_idle_bytes = kMaxIdleBytes);
 
   // Checks everything but the ranges of floating values: dtypes, shapes,
   // limits, parameters, options, and whatever is used as an index. Returns a
@@ -90,6 +95,8 @@ class Engine {
   }
   DeviceClass default_device() const { return default_device_; }
   const EngineLimits& limits() const { return limits_; }
+  // The memory of results; callers can put tensors there, too.
+  BufferPool& pool() const { return *pool_; }
 
  private:
   Backend* FindBackend(const Evaluation& evaluation,
@@ -98,6 +105,7 @@ class Engine {
   EngineLimits limits_;
   std::vector<std::unique_ptr<Backend>> backends_;
   DeviceClass default_device_;
+  std::unique_ptr<BufferPool> pool_;
 };
 
 }  // namespace lossd

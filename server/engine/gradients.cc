@@ -136,12 +136,13 @@ void SetUpGradients(Task* task) {
                             : evaluation.gradient_dtype;
     GradientValue& gradient = task->result.gradients[i];
     gradient.wrt = evaluation.loss->schema.tensors[slots[i]].name;
-    gradient.value = Allocate(dtype, tensor.shape);
+    gradient.value = Allocate(*task->pool, dtype, tensor.shape);
     OwnedTensor* target = &gradient.value;
     if (IsBroadcast(evaluation, geometry, slots[i])) {
       task->wide_gradients.push_back(
           {slots[i], i,
-           Allocate(Dtype::kFloat64, KernelShape(evaluation, geometry))});
+           Allocate(*task->pool, Dtype::kFloat64,
+                    KernelShape(evaluation, geometry))});
       target = &task->wide_gradients.back().value;
     }
     job.gradients[slots[i]] = {target->dtype, target->data.data()};

@@ -8,9 +8,9 @@
 
 namespace lossd {
 
-OwnedTensor Allocate(Dtype dtype, const Shape& shape) {
+OwnedTensor Allocate(BufferPool& pool, Dtype dtype, const Shape& shape) {
   const int64_t elements = ElementCount(shape).value();
-  return {dtype, shape, AlignedBuffer(elements * DtypeSize(dtype))};
+  return {dtype, shape, pool.Allocate(elements * DtypeSize(dtype))};
 }
 
 double StoreRounded(double value, Dtype dtype, uint8_t* to) {

@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "server/base/aligned_buffer.h"
+#include "server/base/buffer_pool.h"
 #include "server/base/tensor_view.h"
 
 namespace lossd {
@@ -20,7 +21,7 @@ struct OwnedTensor {
 };
 
 // A tensor whose elements are not written yet. `shape` has an element count.
-OwnedTensor Allocate(Dtype dtype, const Shape& shape);
+OwnedTensor Allocate(BufferPool& pool, Dtype dtype, const Shape& shape);
 
 // Stores a double as an element of the floating `dtype`, rounded once; gives
 // back what was stored.

@@ -2,10 +2,20 @@
 
 #include "server/rpc/answer_writer.h"
 
+#include <climits>
+#include <utility>
+
+#include "absl/container/inlined_vector.h"
+#include "server/rpc/field_writer.h"
 #include "server/rpc/tensor_wire.h"
 
 namespace lossd {
 namespace {
+
+using Fields = v1::Result;
+
+// Where the small part of most answers fits.
+constexpr size_t kSmallBytes = 512;
 
 TensorView ViewOf(const OwnedTensor& tensor) {
   TensorView view;
@@ -16,89 +26,214 @@ TensorView ViewOf(const OwnedTensor& tensor) {
   return view;
 }
 
-void WriteNonFinite(const NonFinite& found, v1::NonFinite* wire) {
-  wire->set_input_nan(found.input_nan);
-  wire->set_input_infinity(found.input_infinity);
-  wire->set_result_nan(found.result_nan);
-  wire->set_result_infinity(found.result_infinity);
+absl::string_view TextOf(const AlignedBuffer& data) {
+  return {reinterpret_cast<const char*>(data.data()),
+          static_cast<size_t>(data.size())};
 }
+
+// A lossd.v1.Tensor up to its data.
+std::string TensorHead(const OwnedTensor& tensor) {
+  std::string head;
+  FieldWriter writer(&head);
+  writer.Varint(v1::Tensor::kDtypeFieldNumber, static_cast<int>(tensor.dtype));
+  if (!tensor.shape.empty()) {
+    int64_t bytes = 0;
+    for (int64_t size : tensor.shape) bytes += FieldWriter::ElementBytes(size);
+    writer.Length(v1::Tensor::kShapeFieldNumber, bytes);
+    for (int64_t size : tensor.shape) writer.Element(size);
+  }
+  writer.Length(v1::Tensor::kDataFieldNumber, tensor.data.size());
+  return head;
+}
+
+std::string DurationText(absl::Duration duration) {
+  google::protobuf::Duration wire;
+  WriteDuration(duration, &wire);
+  return wire.SerializeAsString();
+}
+
+void AppendRun(const RunRecord& run, std::string* execution) {
+  FieldWriter writer(execution);
+  if (run.batch_requests != 0) {
+    writer.Varint(v1::Execution::kBatchRequestsFieldNumber, run.batch_requests);
+  }
+  if (run.batch_rows != 0) {
+    writer.Varint(v1::Execution::kBatchRowsFieldNumber, run.batch_rows);
+  }
+  writer.Bytes(v1::Execution::kQueuedFieldNumber, DurationText(run.queued));
+  writer.Bytes(v1::Execution::kComputingFieldNumber,
+               DurationText(run.computing));
+}
+
+// The bytes of a lossd.v1.Result: pieces of text, each but the last followed by
+// the memory of a large tensor.
+class ResultBytes {
+ public:
+  explicit ResultBytes(bool as_values) : as_values_(as_values) {
+    text_.reserve(kSmallBytes);
+  }
+
+  // Borrows the result until Take().
+  void Write(Task& task) {
+    WriteNumbers(task.result);
+    if (task.evaluation.validate_only) return;
+    Result& result = task.result;
+    WriteFindings(result);
+    WriteField(Fields::kLossTensorFieldNumber, result.loss_tensor);
+    WriteField(Fields::kPredictedClassesFieldNumber, result.predicted_classes);
+    WriteField(Fields::kElementwiseLossesFieldNumber,
+               result.elementwise_losses);
+    WriteField(Fields::kProbabilitiesFieldNumber, result.probabilities);
+    WriteField(Fields::kLogProbabilitiesFieldNumber, result.log_probabilities);
+    for (GradientValue& gradient : result.gradients) {
+      std::string before;
+      FieldWriter(&before).Bytes(v1::Gradient::kWrtFieldNumber, gradient.wrt);
+      WriteTensor(gradient.value, [&](int64_t tensor) {
+        const int64_t inside =
+            static_cast<int64_t>(before.size()) + tensor +
+            FieldWriter::LengthBytes(v1::Gradient::kValueFieldNumber, tensor);
+        writer_.Length(Fields::kGradientsFieldNumber, inside);
+        text_ += before;
+        writer_.Length(v1::Gradient::kValueFieldNumber, tensor);
+      });
+    }
+  }
+
+  int64_t size() const {
+    return large_bytes_ + static_cast<int64_t>(text_.size());
+  }
+
+  // `before`, and then all that was written; takes the large tensors' memory.
+  MessageBytes Take(const std::string& before) {
+    MessageBuilder builder;
+    text_.insert(0, before);
+    const absl::string_view all = text_;
+    size_t begin = 0;
+    for (const Large& large : large_) {
+      const size_t end = before.size() + large.text_before;
+      builder.Append(all.substr(begin, end - begin));
+      builder.Append(std::move(*large.data));
+      begin = end;
+    }
+    if (begin < all.size()) builder.Append(all.substr(begin));
+    return builder.Build();
+  }
+
+ private:
+  struct Large {
+    size_t text_before;
+    AlignedBuffer* data;
+  };
+
+  void WriteNumbers(const Result& result) {
+    if (result.loss.has_value()) {
+      writer_.Double(Fields::kLossFieldNumber, *result.loss);
+    }
+    if (result.mean_numerator.has_value()) {
+      writer_.Double(Fields::kMeanNumeratorFieldNumber, *result.mean_numerator);
+    }
+    if (result.counted) {
+      writer_.Double(Fields::kMeanDenominatorFieldNumber,
+                     result.mean_denominator);
+    }
+    writer_.Varint(Fields::kElementCountFieldNumber, result.element_count);
+    if (result.counted) {
+      writer_.Varint(Fields::kIgnoredCountFieldNumber, result.ignored_count);
+    }
+  }
+
+  void WriteFindings(const Result& result) {
+    if (result.gradient_underflow_count.has_value()) {
+      writer_.Varint(Fields::kGradientUnderflowCountFieldNumber,
+                     *result.gradient_underflow_count);
+    }
+    const NonFinite& found = result.non_finite;
+    v1::NonFinite wire;
+    wire.set_input_nan(found.input_nan);
+    wire.set_input_infinity(found.input_infinity);
+    wire.set_result_nan(found.result_nan);
+    wire.set_result_infinity(found.result_infinity);
+    writer_.Bytes(Fields::kNonFiniteFieldNumber, wire.SerializeAsString());
+    for (const MetricValue& metric : result.metrics) {
+      v1::Metric out;
+      out.set_name(std::string(metric.name));
+      out.set_numerator(metric.numerator);
+      out.set_denominator(metric.denominator);
+      writer_.Bytes(Fields::kMetricsFieldNumber, out.SerializeAsString());
+    }
+  }
+
+  void WriteField(int field, OwnedTensor& tensor) {
+    if (!tensor.present()) return;
+    WriteTensor(tensor, [&](int64_t bytes) { writer_.Length(field, bytes); });
+  }
+
+  // Writes with `prefix` what precedes a tensor of so many bytes, and then it.
+  template <typename Prefix>
+  void WriteTensor(OwnedTensor& tensor, const Prefix& prefix) {
+    if (as_values_) {
+      v1::Tensor wire;
+      lossd::WriteTensor(ViewOf(tensor), true, &wire);
+      prefix(static_cast<int64_t>(wire.ByteSizeLong()));
+      wire.AppendToString(&text_);
+      return;
+    }
+    const std::string head = TensorHead(tensor);
+    prefix(static_cast<int64_t>(head.size()) + tensor.data.size());
+    text_ += head;
+    if (tensor.data.size() < kLargeTensorBytes) {
+      const absl::string_view data = TextOf(tensor.data);
+      text_.append(data.data(), data.size());
+    } else {
+      large_.push_back({text_.size(), &tensor.data});
+      large_bytes_ += tensor.data.size();
+    }
+  }
+
+  const bool as_values_;
+  std::string text_;
+  FieldWriter writer_{&text_};
+  absl::InlinedVector<Large, 4> large_;
+  int64_t large_bytes_ = 0;
+};
 
 }  // namespace
 
-std::vector<LargeTensor> WriteResult(Task& task, bool as_values,
-                                     v1::Result* wire) {
-  Result& result = task.result;
-  std::vector<LargeTensor> large;
-  if (result.loss.has_value()) wire->set_loss(*result.loss);
-  if (result.mean_numerator.has_value()) {
-    wire->set_mean_numerator(*result.mean_numerator);
-  }
-  wire->set_element_count(result.element_count);
-  if (result.counted) {
-    wire->set_mean_denominator(result.mean_denominator);
-    wire->set_ignored_count(result.ignored_count);
-  }
-  if (task.evaluation.validate_only) return large;
-  if (result.gradient_underflow_count.has_value()) {
-    wire->set_gradient_underflow_count(*result.gradient_underflow_count);
-  }
-  WriteNonFinite(result.non_finite, wire->mutable_non_finite());
-  for (const MetricValue& metric : result.metrics) {
-    v1::Metric* out = wire->add_metrics();
-    out->set_name(std::string(metric.name));
-    out->set_numerator(metric.numerator);
-    out->set_denominator(metric.denominator);
-  }
-  const auto is_large = [&](const OwnedTensor& tensor) {
-    return !as_values && tensor.data.size() >= kLargeTensorBytes;
-  };
-  const auto write = [&](OwnedTensor& tensor, int field, auto make) {
-    if (is_large(tensor)) {
-      large.push_back({field, "", &tensor});
-    } else if (tensor.present()) {
-      WriteTensor(ViewOf(tensor), as_values, make());
+AnswerWriter::AnswerWriter(const ServerIdentity& identity,
+                           const Engine& engine) {
+  for (const auto& backend : engine.backends()) {
+    backends_.push_back({backend.get(), {}});
+    for (const LossDefinition* loss : AllLosses()) {
+      v1::Execution wire;
+      wire.set_instance(std::string(identity.instance));
+      wire.set_version(std::string(identity.version));
+      wire.set_numerics_version(kNumericsVersion);
+      wire.set_backend(backend->name());
+      wire.set_device(backend->device());
+      wire.set_kernel(std::string(loss->schema.name));
+      wire.set_target(backend->target());
+      backends_.back().by_loss.push_back(wire.SerializeAsString());
     }
-  };
-  write(result.loss_tensor, v1::Result::kLossTensorFieldNumber,
-        [&] { return wire->mutable_loss_tensor(); });
-  write(result.predicted_classes, v1::Result::kPredictedClassesFieldNumber,
-        [&] { return wire->mutable_predicted_classes(); });
-  write(result.elementwise_losses, v1::Result::kElementwiseLossesFieldNumber,
-        [&] { return wire->mutable_elementwise_losses(); });
-  write(result.probabilities, v1::Result::kProbabilitiesFieldNumber,
-        [&] { return wire->mutable_probabilities(); });
-  write(result.log_probabilities, v1::Result::kLogProbabilitiesFieldNumber,
-        [&] { return wire->mutable_log_probabilities(); });
-  bool any_large = false;
-  for (const GradientValue& each : result.gradients) {
-    any_large = any_large || is_large(each.value);
   }
-  for (GradientValue& gradient : result.gradients) {
-    if (any_large) {
-      large.push_back(
-          {v1::Result::kGradientsFieldNumber, gradient.wrt, &gradient.value});
-      continue;
-    }
-    v1::Gradient* out = wire->add_gradients();
-    out->set_wrt(std::string(gradient.wrt));
-    WriteTensor(ViewOf(gradient.value), as_values, out->mutable_value());
-  }
-  return large;
 }
 
-void WriteExecution(const Task& task, const ServerIdentity& identity,
-                    const RunRecord& run, v1::Execution* wire) {
-  wire->set_instance(std::string(identity.instance));
-  wire->set_version(std::string(identity.version));
-  wire->set_numerics_version(kNumericsVersion);
-  wire->set_backend(task.backend->name());
-  wire->set_device(task.backend->device());
-  wire->set_kernel(std::string(task.evaluation.loss->schema.name));
-  wire->set_target(task.backend->target());
-  wire->set_batch_requests(run.batch_requests);
-  wire->set_batch_rows(run.batch_rows);
-  WriteDuration(run.queued, wire->mutable_queued());
-  WriteDuration(run.computing, wire->mutable_computing());
+MessageBytes AnswerWriter::Write(Task& task, bool as_values,
+                                 const RunRecord& run, int64_t max_bytes,
+                                 int64_t* bytes) const {
+  std::string execution;
+  for (const BackendText& each : backends_) {
+    if (each.backend == task.backend) execution = each.by_loss[task.loss_index];
+  }
+  AppendRun(run, &execution);
+  ResultBytes result(as_values);
+  result.Write(task);
+  std::string before;
+  FieldWriter writer(&before);
+  writer.Bytes(v1::ComputeLossResponse::kExecutionFieldNumber, execution);
+  writer.Length(v1::ComputeLossResponse::kResultFieldNumber, result.size());
+  *bytes = static_cast<int64_t>(before.size()) + result.size();
+  if (*bytes > max_bytes || *bytes > INT_MAX) return MessageBytes();
+  return result.Take(before);
 }
 
 void WriteDuration(absl::Duration duration, google::protobuf::Duration* wire) {

@@ -3,6 +3,7 @@
 #ifndef LOSSD_SERVER_RPC_ANSWER_WRITER_H_
 #define LOSSD_SERVER_RPC_ANSWER_WRITER_H_
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -11,6 +12,7 @@
 #include "google/protobuf/duration.pb.h"
 #include "lossd/v1/loss_service.pb.h"
 #include "server/engine/engine.h"
+#include "server/rpc/message_bytes.h"
 
 namespace lossd {
 
@@ -28,26 +30,32 @@ struct RunRecord {
   absl::Duration computing;
 };
 
-// A tensor of a result that is not copied into its message: where it belongs
-// there.
-struct LargeTensor {
-  int field;              // of lossd.v1.Result
-  absl::string_view wrt;  // of a gradient, else empty
-  OwnedTensor* tensor;
-};
-
-// From so many bytes on a tensor is large.
+// From so many bytes on, the memory of a tensor becomes part of the answer;
+// fewer are copied.
 inline constexpr int64_t kLargeTensorBytes = 8192;
 
-// Writes the result of a task that ran without violations; its tensors as
-// nested lists of numbers if `as_values`. Gives back the large ones, which are
-// not written; where one gradient is large all are, because their order counts.
-std::vector<LargeTensor> WriteResult(Task& task, bool as_values,
-                                     v1::Result* wire);
+// Writes the answers to ComputeLoss and ComputeGradient, which are laid out
+// alike: byte for byte what protobuf would write. Thread-safe.
+class AnswerWriter {
+ public:
+  // Borrows nothing.
+  AnswerWriter(const ServerIdentity& identity, const Engine& engine);
 
-// Writes how the task was run.
-void WriteExecution(const Task& task, const ServerIdentity& identity,
-                    const RunRecord& run, v1::Execution* wire);
+  // The answer of a task whose run found no violations; its tensors are written
+  // as nested lists of numbers if `as_values`. Takes the memory of the large
+  // ones. `*bytes` is the answer's length; if that is more than `max_bytes`, or
+  // than a message can have, no message is given back.
+  MessageBytes Write(Task& task, bool as_values, const RunRecord& run,
+                     int64_t max_bytes, int64_t* bytes) const;
+
+ private:
+  // Of an Execution, what is the same for each task of a loss on a backend.
+  struct BackendText {
+    const Backend* backend;
+    std::vector<std::string> by_loss;
+  };
+  std::vector<BackendText> backends_;
+};
 
 // Writes a duration of less than 10,000 years, not negative.
 void WriteDuration(absl::Duration duration, google::protobuf::Duration* wire);

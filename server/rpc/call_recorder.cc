@@ -32,14 +32,6 @@ ServerMetricsLabels MakeLabels(const WireBinding& binding,
   return labels;
 }
 
-// The header of that name, or empty.
-absl::string_view Header(const grpc::CallbackServerContext& context,
-                         const char* name) {
-  const auto found = context.client_metadata().find(name);
-  if (found == context.client_metadata().end()) return "";
-  return {found->second.data(), found->second.size()};
-}
-
 }  // namespace
 
 CallRecorder::CallRecorder(const WireBinding& binding, const Engine& engine,
@@ -85,7 +77,7 @@ void CallRecorder::OnAnswer(Method method, absl::string_view loss) {
 }
 
 void CallRecorder::OnFailure(Method method, absl::string_view loss,
-                             const grpc::CallbackServerContext& context,
+                             absl::string_view traceparent,
                              const grpc::Status& status, Reason reason,
                              absl::string_view field,
                              absl::string_view request_id) {
@@ -102,7 +94,7 @@ void CallRecorder::OnFailure(Method method, absl::string_view loss,
               {"reason", ReasonName(reason)},
               {"field", field},
               {"request_id", request_id},
-              {"traceparent", Header(context, "traceparent")}});
+              {"traceparent", traceparent}});
 }
 
 void CallRecorder::OnComputed(absl::Span<const Task* const> tasks,

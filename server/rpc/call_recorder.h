@@ -10,7 +10,6 @@
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "absl/types/span.h"
-#include "grpcpp/server_context.h"
 #include "grpcpp/support/status.h"
 #include "server/batching/batch_observer.h"
 #include "server/engine/engine.h"
@@ -31,19 +30,20 @@ class CallRecorder final : public BatchObserver {
   CallRecorder(const WireBinding& binding, const Engine& engine,
                absl::string_view version, MetricFactory& factory, Log& log);
 
-  // The headers of a call have arrived; gRPC is done with a call.
+  // The headers of a call have arrived; a call has ended.
   void OnArrival();
   void OnGone();
-  // How many calls have arrived that gRPC is not done with.
+  // How many calls have arrived that have not ended.
   int64_t in_flight() const { return in_flight_.load(); }
 
   // The call ends with OK.
   void OnAnswer(Method method, absl::string_view loss);
   // The call ends with an error, for `reason`, which is about `field`.
+  // `traceparent` is its header of that name.
   void OnFailure(Method method, absl::string_view loss,
-                 const grpc::CallbackServerContext& context,
-                 const grpc::Status& status, Reason reason,
-                 absl::string_view field, absl::string_view request_id);
+                 absl::string_view traceparent, const grpc::Status& status,
+                 Reason reason, absl::string_view field,
+                 absl::string_view request_id);
   // A batch of `tasks` was computed in that time, which is divided between the
   // losses by their operations.
   void OnComputed(absl::Span<const Task* const> tasks,

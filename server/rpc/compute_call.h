@@ -3,19 +3,16 @@
 #ifndef LOSSD_SERVER_RPC_COMPUTE_CALL_H_
 #define LOSSD_SERVER_RPC_COMPUTE_CALL_H_
 
-#include <atomic>
 #include <memory>
 #include <string>
 
+#include "absl/strings/string_view.h"
 #include "absl/time/time.h"
-#include "google/protobuf/arena.h"
-#include "grpcpp/server_context.h"
-#include "grpcpp/support/byte_buffer.h"
-#include "lossd/v1/loss_service.pb.h"
+#include "google/protobuf/message.h"
+#include "grpcpp/support/status.h"
 #include "server/engine/engine.h"
-#include "server/rpc/answer_writer.h"
+#include "server/rpc/message_bytes.h"
 #include "server/rpc/request_reader.h"
-#include "server/rpc/unary_reactor.h"
 
 namespace lossd {
 
@@ -42,26 +39,21 @@ constexpr absl::string_view MethodName(Method method) {
   return absl::string_view(MethodPath(method)).substr(kPrefix.size());
 }
 
-// One call that computes, with all that its answer is made from. gRPC's reactor
-// and the batcher's item share it, because either can outlive the other. Used
-// by one thread at a time, except for `cancelled`.
-struct ComputeCall {
-  ComputeCall(Method method, grpc::CallbackServerContext* context,
-              UnaryReactor* reactor)
-      : method(method), context(context), reactor(reactor) {}
+// One evaluation on its way from its request to its answer, whatever carries
+// it. Used by one thread at a time, except for cancelled().
+class ComputeCall {
+ public:
+  explicit ComputeCall(Method method) : method(method) {}
+  virtual ~ComputeCall() = default;
+
+  ComputeCall(const ComputeCall&) = delete;
+  ComputeCall& operator=(const ComputeCall&) = delete;
 
   const Method method;
-
-  // gRPC's, until the reactor has answered or failed.
-  grpc::CallbackServerContext* const context;
-  UnaryReactor* const reactor;
-
-  // Whether the caller has gone away.
-  std::atomic<bool> cancelled = false;
   absl::Time deadline = absl::InfiniteFuture();
 
-  // The request's message is on the arena, and the task points into it.
-  google::protobuf::Arena arena;
+  // What an unusual request was parsed into; others are in decoded.memory.
+  std::unique_ptr<google::protobuf::Message> message;
   DecodedRequest decoded;
   std::unique_ptr<Task> task;
 
@@ -71,14 +63,18 @@ struct ComputeCall {
         task == nullptr ? decoded.evaluation : task->evaluation;
     return evaluation.loss == nullptr ? "" : evaluation.loss->schema.name;
   }
-};
 
-// Writes the answer of a call whose task has run without violations, and takes
-// the memory of its large tensors. False if it would be longer than
-// `max_bytes`, or than a message can be; `*bytes` is its length.
-bool WriteAnswer(ComputeCall& call, const ServerIdentity& identity,
-                 const RunRecord& run, int64_t max_bytes,
-                 grpc::ByteBuffer* answer, int64_t* bytes);
+  // Whether the caller is known to have gone away.
+  virtual bool cancelled() const = 0;
+  // Has cancelled() change when the caller goes away: this call waits.
+  virtual void WatchCancellation() = 0;
+  // The caller's trace, or empty.
+  virtual absl::string_view traceparent() const = 0;
+  // These end the evaluation, on any thread, once.
+  virtual void Answer(MessageBytes answer) = 0;
+  virtual void Fail(const grpc::Status& status,
+                    absl::Duration retry_pushback) = 0;
+};
 
 }  // namespace lossd
 

@@ -7,18 +7,19 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "grpcpp/impl/codegen/server_callback_handlers.h"
 #include "grpcpp/impl/rpc_service_method.h"
 #include "server/base/status_macros.h"
 #include "server/rpc/loss_catalog.h"
-#include "server/rpc/message_bytes.h"
 #include "server/rpc/server_info.h"
 #include "server/rpc/version.h"
 
 namespace lossd {
 namespace {
 
+// In which a caller announces the bytes of its request.
+constexpr char kRequestBytesHeader[] = "lossd-request-bytes";
 // What a call costs beside its arithmetic, in operations.
 constexpr double kCallOperations = 4096;
 
@@ -94,9 +95,7 @@ class LossService::Item final : public BatchItem {
                                        : BatchPriority::kNormal;
   }
   absl::Time deadline() const override { return call_->deadline; }
-  bool cancelled() const override {
-    return call_->cancelled.load(std::memory_order_relaxed);
-  }
+  bool cancelled() const override { return call_->cancelled(); }
   void OnDropped(const Drop& drop) override {
     service_.FailDropped(*call_, drop);
   }
@@ -106,71 +105,122 @@ class LossService::Item final : public BatchItem {
   const std::shared_ptr<ComputeCall> call_;
 };
 
-// A call that computes, as gRPC sees it.
-class LossService::ComputeReactor final : public UnaryReactor {
+// A call with one request and one answer, from its headers on.
+//
+// gRPC tells of a unary method's call when the whole request has arrived, and
+// when a shutdown begins it kills the calls whose requests are still on their
+// way: their callers get CANCELLED. It tells of a stream when the headers have
+// arrived, and lets it end. So the unary methods are registered as streams,
+// which look the same on the wire.
+class LossService::UnaryCall : public CoreCall {
  public:
-  ComputeReactor(LossService* service, Method method,
-                 grpc::CallbackServerContext* context)
-      : service_(*service),
-        call_(std::make_shared<ComputeCall>(method, context, this)),
-        admitted_(service_.Admit(method, *context, this)) {}
-  ~ComputeReactor() override {
-    if (admitted_) service_.recorder_.OnGone();
+  UnaryCall(LossService* service, Method method, const ArrivedCall& arrived)
+      : CoreCall(arrived), service_(*service), method_(method) {
+    // Counted first: whoever refuses calls and then sees none in flight knows
+    // that there will be none.
+    service_.recorder_.OnArrival();
   }
-  void OnCancel() override {
-    call_->cancelled.store(true, std::memory_order_relaxed);
+  ~UnaryCall() override { service_.recorder_.OnGone(); }
+
+ protected:
+  void OnStart() override {
+    if (!service_.refusing_.load()) {
+      OnAdmitted();
+      return;
+    }
+    const grpc::Status status =
+        ReasonStatus(grpc::StatusCode::UNAVAILABLE, Reason::kDraining,
+                     "the server is shutting down: another replica can answer.",
+                     absl::ZeroDuration(), {"", service_.identity_.version});
+    service_.recorder_.OnFailure(method_, "", Header("traceparent"), status,
+                                 Reason::kDraining, "", "");
+    Finish(status);
+  }
+
+  // The call is not refused; the request follows where it is read.
+  virtual void OnAdmitted() { Read(); }
+
+  LossService& service_;
+  const Method method_;
+};
+
+// A call that computes.
+class LossService::UnaryComputeCall final : public UnaryCall,
+                                            public ComputeCall {
+ public:
+  UnaryComputeCall(LossService* service, Method method,
+                   const ArrivedCall& arrived)
+      : UnaryCall(service, method, arrived),
+        ComputeCall(method),
+        grant_(&service->budget_) {
+    deadline = std::min(
+        callers_deadline(),
+        service_.clock_.Now() + service_.settings_.limits.max_deadline);
+  }
+
+  bool cancelled() const override { return CoreCall::cancelled(); }
+  void WatchCancellation() override { CoreCall::WatchCancellation(); }
+  absl::string_view traceparent() const override {
+    return Header("traceparent");
+  }
+  void Answer(MessageBytes answer) override { Finish(std::move(answer)); }
+  void Fail(const grpc::Status& status,
+            absl::Duration retry_pushback) override {
+    Finish(status, retry_pushback);
   }
 
  private:
-  void OnRequest(bool received, grpc::ByteBuffer request) override {
-    if (admitted_) service_.Begin(call_, received, std::move(request));
+  void OnAdmitted() override {
+    int64_t announced = 0;
+    if (absl::SimpleAtoi(Header(kRequestBytesHeader), &announced) &&
+        !grant_.RaiseTo(
+            std::min(announced, service_.settings_.limits.max_message_bytes))) {
+      service_.FailFull(*this, announced);
+      return;
+    }
+    Read();
+  }
+  void OnRead(MessageBytes message) override {
+    const int64_t bytes = message.size();
+    if (!grant_.RaiseTo(bytes)) {
+      service_.FailFull(*this, bytes);
+      return;
+    }
+    service_.Begin(std::shared_ptr<ComputeCall>(shared_from_this(), this),
+                   std::move(message));
   }
 
-  LossService& service_;
-  const std::shared_ptr<ComputeCall> call_;
-  const bool admitted_;
+  // Of the request's bytes, until the call has ended.
+  ByteGrant grant_;
 };
 
 // A call whose answer is always the same.
-class LossService::TellReactor final : public UnaryReactor {
+class LossService::TellCall final : public UnaryCall {
  public:
-  TellReactor(LossService* service, Method method,
-              const grpc::CallbackServerContext* context,
-              const google::protobuf::Message* answer)
-      : service_(*service),
-        method_(method),
-        context_(*context),
-        answer_(*answer),
-        admitted_(service_.Admit(method, *context, this)) {}
-  ~TellReactor() override {
-    if (admitted_) service_.recorder_.OnGone();
-  }
+  TellCall(LossService* service, Method method, const ArrivedCall& arrived,
+           const std::string* answer)
+      : UnaryCall(service, method, arrived), answer_(*answer) {}
 
  private:
-  void OnRequest(bool received, grpc::ByteBuffer request) override {
-    if (!admitted_) return;
+  void OnRead(MessageBytes message) override {
     CallRecorder& recorder = service_.recorder_;
     // The requests of these calls have no fields.
     v1::ListLossesRequest ignored;
-    grpc::ByteBuffer answer;
-    if (received && ParseMessage(&request, &ignored) &&
-        SerializeMessage(answer_, &answer)) {
+    if (message.present() && ParseMessage(message, &ignored)) {
       recorder.OnAnswer(method_, "");
-      Answer(std::move(answer));
+      MessageBuilder builder;
+      builder.Append(answer_);
+      Finish(builder.Build());
       return;
     }
     const grpc::Status status = ViolationsStatus(
         MalformedRequest(method_), {"", service_.identity_.version});
-    recorder.OnFailure(method_, "", context_, status, Reason::kMalformedRequest,
-                       "", recorder.MakeRequestId());
-    Fail(status);
+    recorder.OnFailure(method_, "", Header("traceparent"), status,
+                       Reason::kMalformedRequest, "", recorder.MakeRequestId());
+    Finish(status);
   }
 
-  LossService& service_;
-  const Method method_;
-  const grpc::CallbackServerContext& context_;
-  const google::protobuf::Message& answer_;
-  const bool admitted_;
+  const std::string& answer_;
 };
 
 absl::StatusOr<std::unique_ptr<LossService>> LossService::Create(
@@ -200,89 +250,81 @@ LossService::LossService(const ServerParts& parts, WireBinding binding)
       clock_(*parts.clock),
       binding_(std::move(binding)),
       reader_(&binding_, settings_.limits.max_dimensions, ServerVersion()),
+      decoder_(&binding_, settings_.limits.max_dimensions),
       identity_{ServerVersion(), settings_.instance},
+      writer_(identity_, engine_),
+      budget_(settings_.limits.max_in_flight_bytes),
       recorder_(binding_, engine_, ServerVersion(), *parts.metrics, *parts.log),
-      losses_(DescribeLosses(binding_, DevicesOf(engine_))),
-      info_(DescribeServer(settings_, engine_, identity_)) {
-  for (Method method : {Method::kComputeLoss, Method::kComputeGradient}) {
-    AddUnaryMethod(method, [=, this](grpc::CallbackServerContext* context) {
-      return new ComputeReactor(this, method, context);
-    });
+      losses_(DescribeLosses(binding_, DevicesOf(engine_)).SerializeAsString()),
+      info_(DescribeServer(settings_, engine_, identity_).SerializeAsString()) {
+  for (size_t i = 0; i < std::size(kMethodPaths); ++i) {
+    using grpc::internal::RpcServiceMethod;
+    const auto method = static_cast<Method>(i);
+    // gRPC owns it, and borrows the path.
+    auto* registered = new RpcServiceMethod(
+        MethodPath(method), grpc::internal::RpcMethod::BIDI_STREAMING, nullptr);
+    registered->SetServerApiType(RpcServiceMethod::ApiType::RAW);
+    AddMethod(registered);
+    methods_.push_back({method, registered});
   }
-  AddUnaryMethod(
-      Method::kListLosses, [this](grpc::CallbackServerContext* context) {
-        return new TellReactor(this, Method::kListLosses, context, &losses_);
-      });
-  AddUnaryMethod(
-      Method::kGetServerInfo, [this](grpc::CallbackServerContext* context) {
-        return new TellReactor(this, Method::kGetServerInfo, context, &info_);
-      });
 }
 
-void LossService::AddUnaryMethod(
-    Method method,
-    std::function<UnaryReactor*(grpc::CallbackServerContext*)> make) {
-  using grpc::internal::RpcServiceMethod;
-  // gRPC owns the handler, and borrows the path.
-  auto* registered = new RpcServiceMethod(
-      MethodPath(method), grpc::internal::RpcMethod::BIDI_STREAMING,
-      new grpc::internal::CallbackBidiHandler<grpc::ByteBuffer,
-                                              grpc::ByteBuffer>(
-          std::move(make)));
-  registered->SetServerApiType(RpcServiceMethod::ApiType::RAW_CALL_BACK);
-  AddMethod(registered);
+std::vector<QueuedMethod> LossService::QueuedMethods() {
+  std::vector<QueuedMethod> queued;
+  for (const Registered& each : methods_) {
+    queued.push_back({each.registered, [=, this](const ArrivedCall& arrived) {
+                        return MakeCall(each.method, arrived);
+                      }});
+  }
+  return queued;
+}
+
+std::shared_ptr<CoreCall> LossService::MakeCall(Method method,
+                                                const ArrivedCall& arrived) {
+  switch (method) {
+    case Method::kListLosses:
+      return std::make_shared<TellCall>(this, method, arrived, &losses_);
+    case Method::kGetServerInfo:
+      return std::make_shared<TellCall>(this, method, arrived, &info_);
+    default:
+      return std::make_shared<UnaryComputeCall>(this, method, arrived);
+  }
 }
 
 LossService::~LossService() = default;
-
-absl::Time LossService::DeadlineOf(
-    const grpc::CallbackServerContext& context) const {
-  return std::min(absl::FromChrono(context.deadline()),
-                  clock_.Now() + settings_.limits.max_deadline);
-}
 
 ErrorContext LossService::ContextOf(const ComputeCall& call) const {
   return {call.loss_name(), identity_.version};
 }
 
-bool LossService::Admit(Method method,
-                        const grpc::CallbackServerContext& context,
-                        UnaryReactor* reactor) {
-  // Counted first: whoever refuses calls and then sees none in flight knows
-  // that there will be none.
-  recorder_.OnArrival();
-  if (!refusing_.load()) return true;
-  const grpc::Status status =
-      ReasonStatus(grpc::StatusCode::UNAVAILABLE, Reason::kDraining,
-                   "the server is shutting down: another replica can answer.",
-                   absl::ZeroDuration(), {"", identity_.version});
-  recorder_.OnFailure(method, "", context, status, Reason::kDraining, "", "");
-  recorder_.OnGone();
-  reactor->Fail(status);
-  return false;
-}
-
 template <typename Request>
-bool LossService::Parse(ComputeCall& call, grpc::ByteBuffer* bytes,
+bool LossService::Parse(ComputeCall& call, const MessageBytes& bytes,
                         Violations* violations) const {
-  auto* message = google::protobuf::Arena::CreateMessage<Request>(&call.arena);
-  if (!ParseMessage(bytes, message)) return false;
+  auto message = std::make_unique<Request>();
+  call.decoded = DecodedRequest();
+  if (!bytes.present() || !ParseMessage(bytes, message.get())) return false;
   reader_.Read(*message, &call.decoded, violations);
+  call.message = std::move(message);
   return true;
 }
 
-void LossService::Begin(const std::shared_ptr<ComputeCall>& call, bool received,
-                        grpc::ByteBuffer bytes) {
-  call->deadline = DeadlineOf(*call->context);
+bool LossService::Read(ComputeCall& call, const MessageBytes& bytes,
+                       Violations* violations) const {
+  const bool gradient = call.method == Method::kComputeGradient;
+  if (decoder_.Decode(bytes, gradient, engine_.pool(), &call.decoded)) {
+    return true;
+  }
+  return gradient ? Parse<v1::ComputeGradientRequest>(call, bytes, violations)
+                  : Parse<v1::ComputeLossRequest>(call, bytes, violations);
+}
+
+void LossService::Begin(const std::shared_ptr<ComputeCall>& call,
+                        MessageBytes bytes) {
   Violations violations(settings_.withhold_values);
-  const bool parsed =
-      received &&
-      (call->method == Method::kComputeLoss
-           ? Parse<v1::ComputeLossRequest>(*call, &bytes, &violations)
-           : Parse<v1::ComputeGradientRequest>(*call, &bytes, &violations));
+  const bool read = Read(*call, bytes, &violations);
   // A call that waits holds its tensors once.
-  bytes.Clear();
-  if (!parsed) {
+  bytes = MessageBytes();
+  if (!read) {
     FailViolations(*call, MalformedRequest(call->method));
     return;
   }
@@ -296,8 +338,8 @@ void LossService::Begin(const std::shared_ptr<ComputeCall>& call, bool received,
   } else if (call->task->evaluation.validate_only) {
     engine_.Describe(call->task.get());
     Answer(*call, {});
-  } else {
-    batcher_->Submit(std::make_unique<Item>(this, call));
+  } else if (batcher_->Submit(std::make_unique<Item>(this, call))) {
+    call->WatchCancellation();
   }
 }
 
@@ -330,10 +372,11 @@ void LossService::Answer(ComputeCall& call, const RunRecord& run) {
   }
   const int64_t limit = settings_.limits.max_message_bytes;
   int64_t bytes = 0;
-  grpc::ByteBuffer answer;
-  if (WriteAnswer(call, identity_, run, limit, &answer, &bytes)) {
+  MessageBytes answer = writer_.Write(*call.task, call.decoded.answer_in_values,
+                                      run, limit, &bytes);
+  if (answer.present()) {
     recorder_.OnAnswer(call.method, call.loss_name());
-    call.reactor->Answer(std::move(answer));
+    call.Answer(std::move(answer));
     return;
   }
   if (bytes <= limit) {
@@ -359,17 +402,25 @@ void LossService::FailViolations(ComputeCall& call,
 }
 
 void LossService::FailDropped(ComputeCall& call, const Drop& drop) {
-  if (drop.retry_after > absl::ZeroDuration()) {
-    call.context->AddTrailingMetadata(
-        "grpc-retry-pushback-ms",
-        absl::StrCat(absl::ToInt64Milliseconds(
-            absl::Ceil(drop.retry_after, absl::Milliseconds(1)))));
-  }
   Finish(call,
          ReasonStatus(static_cast<grpc::StatusCode>(drop.status.code()),
                       ReasonOf(drop.reason), drop.status.message(),
                       drop.retry_after, ContextOf(call)),
-         ReasonOf(drop.reason), "");
+         ReasonOf(drop.reason), "", drop.retry_after);
+}
+
+void LossService::FailFull(ComputeCall& call, int64_t bytes) {
+  const absl::Duration delay = batcher_->RetryDelay();
+  Finish(call,
+         ReasonStatus(
+             grpc::StatusCode::RESOURCE_EXHAUSTED, Reason::kQueueFull,
+             absl::StrCat("the request has ", bytes,
+                          " bytes, and the calls in "
+                          "flight have ",
+                          budget_.taken(), " of at most ", budget_.max_bytes(),
+                          "; retry after the suggested delay, or elsewhere"),
+             delay, ContextOf(call)),
+         Reason::kQueueFull, "", delay);
 }
 
 void LossService::FailInternal(ComputeCall& call) {
@@ -386,13 +437,14 @@ void LossService::FailInternal(ComputeCall& call) {
 }
 
 void LossService::Finish(ComputeCall& call, const grpc::Status& status,
-                         Reason reason, absl::string_view field) {
+                         Reason reason, absl::string_view field,
+                         absl::Duration retry_pushback) {
   if (call.decoded.request_id.empty()) {
     call.decoded.request_id = recorder_.MakeRequestId();
   }
-  recorder_.OnFailure(call.method, call.loss_name(), *call.context, status,
+  recorder_.OnFailure(call.method, call.loss_name(), call.traceparent(), status,
                       reason, field, call.decoded.request_id);
-  call.reactor->Fail(status);
+  call.Fail(status, retry_pushback);
 }
 
 }  // namespace lossd

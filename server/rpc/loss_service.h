@@ -4,28 +4,36 @@
 #define LOSSD_SERVER_RPC_LOSS_SERVICE_H_
 
 #include <atomic>
-#include <functional>
+#include <cstdint>
 #include <memory>
+#include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 #include "grpcpp/impl/service_type.h"
 #include "lossd/v1/loss_service.pb.h"
 #include "server/batching/batcher.h"
+#include "server/batching/byte_budget.h"
+#include "server/rpc/answer_writer.h"
+#include "server/rpc/call_queues.h"
 #include "server/rpc/call_recorder.h"
 #include "server/rpc/compute_call.h"
+#include "server/rpc/core_call.h"
+#include "server/rpc/request_decoder.h"
 #include "server/rpc/request_reader.h"
 #include "server/rpc/server_parts.h"
 #include "server/rpc/status.h"
-#include "server/rpc/unary_reactor.h"
 #include "server/rpc/wire_binding.h"
 
 namespace lossd {
 
 // The calls of lossd.v1.LossService, in bytes: a request that cannot be parsed
-// is then answered as the contract says. Each call that computes is parsed and
-// checked on gRPC's thread, and then computed and answered on that thread or on
-// one of the batcher's. Thread-safe.
+// is then answered as the contract says. A call that computes is admitted by
+// its size when its headers have arrived, before its body is read. It is
+// decoded and checked on the thread of its completion queue, and then computed
+// and answered on that thread or on one of the batcher's. Thread-safe.
 class LossService final : public grpc::Service {
  public:
   static constexpr char kName[] = "lossd.v1.LossService";
@@ -37,6 +45,9 @@ class LossService final : public grpc::Service {
   // No call may be in progress, or follow.
   ~LossService() override;
 
+  // The methods, once the service is registered with a server.
+  std::vector<QueuedMethod> QueuedMethods();
+
   // Returns when all work that was accepted has been answered.
   void Drain() { batcher_->Drain(); }
 
@@ -44,30 +55,27 @@ class LossService final : public grpc::Service {
   void RefuseCalls() { refusing_.store(true); }
 
   // How many calls have arrived and were not refused, from their headers on,
-  // that gRPC is not done with.
+  // that have not ended.
   int64_t in_flight() const { return recorder_.in_flight(); }
 
  private:
   class Item;
-  class ComputeReactor;
-  class TellReactor;
+  class UnaryCall;
+  class UnaryComputeCall;
+  class TellCall;
 
   LossService(const ServerParts& parts, WireBinding binding);
 
-  // Registers a method, for each of whose calls `make` makes the reactor.
-  void AddUnaryMethod(
-      Method method,
-      std::function<UnaryReactor*(grpc::CallbackServerContext*)> make);
+  std::shared_ptr<CoreCall> MakeCall(Method method, const ArrivedCall& arrived);
 
-  // Counts a call, unless calls are refused: then fails it and returns false.
-  bool Admit(Method method, const grpc::CallbackServerContext& context,
-             UnaryReactor* reactor);
   // Checks the request and gives it to the batcher, or fails the call.
-  void Begin(const std::shared_ptr<ComputeCall>& call, bool received,
-             grpc::ByteBuffer bytes);
-  // Parses the request into the call's arena and reads it; false if it is none.
+  void Begin(const std::shared_ptr<ComputeCall>& call, MessageBytes bytes);
+  // Reads the request into the call; false if it is none.
+  bool Read(ComputeCall& call, const MessageBytes& bytes,
+            Violations* violations) const;
+  // The same by way of a message, whatever the request looks like.
   template <typename Request>
-  bool Parse(ComputeCall& call, grpc::ByteBuffer* bytes,
+  bool Parse(ComputeCall& call, const MessageBytes& bytes,
              Violations* violations) const;
 
   // Runs the calls of a batch and answers each.
@@ -78,10 +86,11 @@ class LossService final : public grpc::Service {
   void FailViolations(ComputeCall& call, const Violations& violations);
   void FailDropped(ComputeCall& call, const Drop& drop);
   void FailInternal(ComputeCall& call);
+  void FailFull(ComputeCall& call, int64_t bytes);
   void Finish(ComputeCall& call, const grpc::Status& status, Reason reason,
-              absl::string_view field);
+              absl::string_view field,
+              absl::Duration retry_pushback = absl::ZeroDuration());
 
-  absl::Time DeadlineOf(const grpc::CallbackServerContext& context) const;
   ErrorContext ContextOf(const ComputeCall& call) const;
 
   const Settings& settings_;
@@ -89,11 +98,19 @@ class LossService final : public grpc::Service {
   const Clock& clock_;
   const WireBinding binding_;
   const RequestReader reader_;
+  const RequestDecoder decoder_;
   const ServerIdentity identity_;
+  const AnswerWriter writer_;
+  ByteBudget budget_;
   CallRecorder recorder_;
   std::atomic<bool> refusing_ = false;
-  const v1::ListLossesResponse losses_;
-  const v1::GetServerInfoResponse info_;
+  const std::string losses_;  // a ListLossesResponse
+  const std::string info_;    // a GetServerInfoResponse
+  struct Registered {
+    Method method;
+    const grpc::internal::RpcServiceMethod* registered;
+  };
+  std::vector<Registered> methods_;
   // Last: its threads use the others.
   std::unique_ptr<Batcher> batcher_;
 };

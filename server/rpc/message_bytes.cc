@@ -2,29 +2,88 @@
 
 #include "server/rpc/message_bytes.h"
 
-#include <climits>
-
-#include "grpcpp/impl/codegen/proto_utils.h"
-#include "grpcpp/support/proto_buffer_reader.h"
-#include "grpcpp/support/proto_buffer_writer.h"
+#include <algorithm>
+#include <utility>
 
 namespace lossd {
 
-bool ParseMessage(grpc::ByteBuffer* bytes, google::protobuf::Message* message) {
-  // A message without fields may come as no buffer at all.
-  if (!bytes->Valid()) return true;
-  grpc::ProtoBufferReader reader(bytes);
-  return reader.status().ok() && message->ParseFromZeroCopyStream(&reader);
+absl::Span<const grpc_slice> MessageBytes::slices() const {
+  if (buffer_ == nullptr) return {};
+  const grpc_slice_buffer& slices = buffer_->data.raw.slice_buffer;
+  return {slices.slices, slices.count};
 }
 
-bool SerializeMessage(const google::protobuf::Message& message,
-                      grpc::ByteBuffer* bytes) {
-  if (message.ByteSizeLong() > INT_MAX) return false;
-  bool own_buffer = false;
-  return grpc::GenericSerialize<grpc::ProtoBufferWriter,
-                                google::protobuf::Message>(message, bytes,
-                                                           &own_buffer)
-      .ok();
+int64_t MessageBytes::size() const {
+  if (buffer_ == nullptr) return 0;
+  return static_cast<int64_t>(buffer_->data.raw.slice_buffer.length);
+}
+
+MessageBuilder::~MessageBuilder() {
+  for (const grpc_slice& slice : slices_) grpc_slice_unref(slice);
+}
+
+void MessageBuilder::Append(absl::string_view bytes) {
+  slices_.push_back(grpc_slice_from_copied_buffer(bytes.data(), bytes.size()));
+}
+
+void MessageBuilder::Append(AlignedBuffer memory) {
+  if (memory.size() == 0) return;
+  auto* owner = new AlignedBuffer(std::move(memory));
+  slices_.push_back(grpc_slice_new_with_user_data(
+      owner->data(), static_cast<size_t>(owner->size()),
+      [](void* p) { delete static_cast<AlignedBuffer*>(p); }, owner));
+}
+
+MessageBytes MessageBuilder::Build() {
+  // It counts the slices on its own.
+  return MessageBytes(
+      grpc_raw_byte_buffer_create(slices_.data(), slices_.size()));
+}
+
+bool SliceInputStream::Next(const void** data, int* size) {
+  while (next_ < slices_.size()) {
+    const grpc_slice& slice = slices_[next_];
+    const size_t left = GRPC_SLICE_LENGTH(slice) - position_;
+    if (left == 0) {
+      ++next_;
+      position_ = 0;
+      continue;
+    }
+    *data = GRPC_SLICE_START_PTR(slice) + position_;
+    *size = static_cast<int>(left);
+    position_ += left;
+    count_ += *size;
+    return true;
+  }
+  return false;
+}
+
+void SliceInputStream::BackUp(int count) {
+  position_ -= static_cast<size_t>(count);
+  count_ -= count;
+}
+
+bool SliceInputStream::Skip(int count) {
+  while (count > 0) {
+    const void* data = nullptr;
+    int size = 0;
+    if (!Next(&data, &size)) return false;
+    if (size > count) BackUp(size - count);
+    count -= std::min(size, count);
+  }
+  return true;
+}
+
+bool ParseMessage(const MessageBytes& bytes,
+                  google::protobuf::Message* message) {
+  SliceInputStream stream(bytes.slices());
+  return message->ParseFromZeroCopyStream(&stream);
+}
+
+MessageBytes SerializeMessage(const google::protobuf::Message& message) {
+  MessageBuilder builder;
+  builder.Append(message.SerializeAsString());
+  return builder.Build();
 }
 
 }  // namespace lossd

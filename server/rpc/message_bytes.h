@@ -3,18 +3,93 @@
 #ifndef LOSSD_SERVER_RPC_MESSAGE_BYTES_H_
 #define LOSSD_SERVER_RPC_MESSAGE_BYTES_H_
 
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/strings/string_view.h"
+#include "absl/types/span.h"
+#include "google/protobuf/io/zero_copy_stream.h"
 #include "google/protobuf/message.h"
-#include "grpcpp/support/byte_buffer.h"
+#include "grpc/byte_buffer.h"
+#include "grpc/slice.h"
+#include "server/base/aligned_buffer.h"
 
 namespace lossd {
 
-// Parses a message from the bytes of a call. False if they are no such message.
-bool ParseMessage(grpc::ByteBuffer* bytes, google::protobuf::Message* message);
+// The bytes of one message, as gRPC's core has them: slices that are counted
+// and shared, never copied. Movable, not copyable.
+class MessageBytes {
+ public:
+  // No message.
+  MessageBytes() = default;
+  // Takes over what gRPC's core handed out; null is no message.
+  explicit MessageBytes(grpc_byte_buffer* buffer) : buffer_(buffer) {}
 
-// Replaces `bytes` by the message. False if it is too large to be one: over
-// 2 GiB.
-bool SerializeMessage(const google::protobuf::Message& message,
-                      grpc::ByteBuffer* bytes);
+  bool present() const { return buffer_ != nullptr; }
+  absl::Span<const grpc_slice> slices() const;
+  // Bytes in all slices.
+  int64_t size() const;
+
+  // gRPC's core borrows it, to read or to fill in.
+  grpc_byte_buffer* core() { return buffer_.get(); }
+
+ private:
+  struct Destroy {
+    void operator()(grpc_byte_buffer* buffer) const {
+      grpc_byte_buffer_destroy(buffer);
+    }
+  };
+  std::unique_ptr<grpc_byte_buffer, Destroy> buffer_;
+};
+
+// Puts a message together from pieces.
+class MessageBuilder {
+ public:
+  MessageBuilder() = default;
+  ~MessageBuilder();
+
+  MessageBuilder(const MessageBuilder&) = delete;
+  MessageBuilder& operator=(const MessageBuilder&) = delete;
+
+  // Copies the bytes.
+  void Append(absl::string_view bytes);
+  // Takes the memory, which is given back when gRPC is done with it.
+  void Append(AlignedBuffer memory);
+
+  // The message; nothing can follow.
+  MessageBytes Build();
+
+ private:
+  std::vector<grpc_slice> slices_;
+};
+
+// Reads the bytes of slices, which are borrowed, without copying them.
+class SliceInputStream final
+    : public google::protobuf::io::ZeroCopyInputStream {
+ public:
+  explicit SliceInputStream(absl::Span<const grpc_slice> slices)
+      : slices_(slices) {}
+
+  bool Next(const void** data, int* size) override;
+  void BackUp(int count) override;
+  bool Skip(int count) override;
+  int64_t ByteCount() const override { return count_; }
+
+ private:
+  const absl::Span<const grpc_slice> slices_;
+  size_t next_ = 0;      // the slice to go on with
+  size_t position_ = 0;  // in that slice
+  int64_t count_ = 0;
+};
+
+// False if the bytes are not such a message. No message is an empty one.
+bool ParseMessage(const MessageBytes& bytes,
+                  google::protobuf::Message* message);
+
+// `message` is at most as long as a message can be.
+MessageBytes SerializeMessage(const google::protobuf::Message& message);
 
 }  // namespace lossd
 

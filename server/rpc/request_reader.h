@@ -19,6 +19,8 @@ namespace lossd {
 // from, which must outlive it.
 struct DecodedRequest {
   Evaluation evaluation;
+  // The tensors of a request that was decoded without a message.
+  AlignedBuffer memory;
   // The tensors that were written as numbers.
   std::deque<AlignedBuffer> numbers;
   // Every tensor was, so the answer's shall be, too.

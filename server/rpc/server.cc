@@ -17,6 +17,7 @@
 #include "grpcpp/server.h"
 #include "grpcpp/server_builder.h"
 #include "server/base/status_macros.h"
+#include "server/rpc/call_queues.h"
 #include "server/rpc/listen_address.h"
 #include "server/rpc/local_sockets.h"
 #include "server/rpc/loss_service.h"
@@ -73,6 +74,7 @@ struct Server::Impl {
   std::atomic<bool> ready = true;
   bool shut_down = false;
   std::unique_ptr<LossService> service;
+  std::unique_ptr<CallQueues> queues;
   std::unique_ptr<grpc::Server> grpc_server;
   std::unique_ptr<AdminServer> admin;
 };
@@ -109,11 +111,13 @@ absl::StatusOr<HostPort> Server::Impl::StartGrpc(const Settings& settings) {
   builder.AddListeningPort(settings.listen.ToString(),
                            grpc::InsecureServerCredentials(), &port);
   builder.RegisterService(service.get());
+  queues = std::make_unique<CallQueues>(settings.io_threads, &builder);
   grpc_server = builder.BuildAndStart();
   if (grpc_server == nullptr || port == 0) {
     return absl::FailedPreconditionError(
         absl::StrCat("cannot listen on ", settings.listen.ToString()));
   }
+  queues->Serve(grpc_server.get(), service->QueuedMethods());
   grpc_server->GetHealthCheckService()->SetServingStatus(LossService::kName,
                                                          true);
   return HostPort{settings.listen.host, port};
@@ -145,6 +149,7 @@ void Server::Impl::Shutdown(absl::Duration timeout) {
     ShutDownGrpc(absl::Now() + timeout);
   }
   if (service != nullptr) service->Drain();
+  if (queues != nullptr) queues->ShutDown();
   if (admin != nullptr) admin->Stop();
 }
 

@@ -18,6 +18,7 @@ void DescribeLimits(const Settings::Limits& limits, v1::Limits* wire) {
   wire->set_max_queue_requests(limits.max_queue_requests);
   wire->set_max_queue_bytes(limits.max_queue_bytes);
   wire->set_max_queue_operations(limits.max_queue_operations);
+  wire->set_max_in_flight_bytes(limits.max_in_flight_bytes);
 }
 
 void DescribeBatching(const Settings::Batching& batching,
@@ -46,6 +47,7 @@ v1::GetServerInfoResponse DescribeServer(const Settings& settings,
     device->set_target(backend->target());
     device->set_parallelism(backend->parallelism());
   }
+  response.set_io_threads(settings.io_threads);
   DescribeLimits(settings.limits, response.mutable_limits());
   DescribeBatching(settings.batching, response.mutable_batching());
   return response;

@@ -114,6 +114,20 @@ void CheckOrder(const BoundLoss& loss, Problems* problems) {
   }
 }
 
+// Every field is bound.
+void IndexSlots(BoundLoss* loss) {
+  using Kind = BoundLoss::Slot::Kind;
+  const auto index = [loss](const auto& fields, Kind kind) {
+    for (size_t slot = 0; slot < fields.size(); ++slot) {
+      const auto number = static_cast<size_t>(fields[slot]->number());
+      if (number >= loss->by_number.size()) loss->by_number.resize(number + 1);
+      loss->by_number[number] = {kind, static_cast<int>(slot)};
+    }
+  };
+  index(loss->parameters, Kind::kParameter);
+  index(loss->tensors, Kind::kTensor);
+}
+
 BoundLoss BindLoss(const LossDefinition& definition,
                    const FieldDescriptor& field, Problems* problems) {
   BoundLoss loss;
@@ -143,7 +157,10 @@ BoundLoss BindLoss(const LossDefinition& definition,
         message.full_name(), " has ", message.field_count(),
         " fields, but its schema has ", slots, " tensors and parameters"));
   }
-  if (problems->size() == before) CheckOrder(loss, problems);
+  if (problems->size() == before) {
+    CheckOrder(loss, problems);
+    IndexSlots(&loss);
+  }
   return loss;
 }
 
@@ -188,6 +205,11 @@ absl::StatusOr<WireBinding> WireBinding::Create(
                      absl::StrJoin(problems, "; ")));
   }
   return binding;
+}
+
+BoundLoss::Slot BoundLoss::SlotOf(int field_number) const {
+  const auto number = static_cast<size_t>(field_number);
+  return number < by_number.size() ? by_number[number] : Slot();
 }
 
 const BoundLoss* WireBinding::Find(int field_number) const {

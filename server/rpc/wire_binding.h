@@ -23,6 +23,16 @@ struct BoundLoss {
   std::vector<const google::protobuf::FieldDescriptor*> tensors;
   std::vector<const google::protobuf::FieldDescriptor*> parameters;
 
+  // What a field number of the loss's message is: a slot of tensors, or of
+  // parameters, or nothing.
+  struct Slot {
+    enum class Kind : uint8_t { kNone, kTensor, kParameter };
+    Kind kind = Kind::kNone;
+    int index = 0;
+  };
+  Slot SlotOf(int field_number) const;
+  std::vector<Slot> by_number;
+
   const LossSchema& schema() const { return definition->schema; }
   // Of a field of the loss, as errors name it: "evaluation.mse_loss.input".
   std::string Path(absl::string_view name) const;
