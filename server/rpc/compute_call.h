@@ -21,13 +21,20 @@ enum class Method {
   kComputeLoss,
   kComputeGradient,
   kListLosses,
-  kGetServerInfo
+  kGetServerInfo,
+  kStreamLoss,
+  kStreamGradient,
+  kStreamRows
 };
 
 inline constexpr const char* kMethodPaths[] = {
     "/lossd.v1.LossService/ComputeLoss",
-    "/lossd.v1.LossService/ComputeGradient", "/lossd.v1.LossService/ListLosses",
-    "/lossd.v1.LossService/GetServerInfo"};
+    "/lossd.v1.LossService/ComputeGradient",
+    "/lossd.v1.LossService/ListLosses",
+    "/lossd.v1.LossService/GetServerInfo",
+    "/lossd.v1.LossService/StreamLoss",
+    "/lossd.v1.LossService/StreamGradient",
+    "/lossd.v1.LossService/StreamRows"};
 
 constexpr const char* MethodPath(Method method) {
   return kMethodPaths[static_cast<int>(method)];

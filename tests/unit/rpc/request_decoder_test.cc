@@ -402,7 +402,7 @@ TEST_F(RequestDecoderTest, AgreesWithTheParserOnDamagedBytes) {
           bytes.insert(bytes.begin() + static_cast<ptrdiff_t>(at),
                        static_cast<char>(below(256)));
       }
-      if (bytes.empty()) bytes = "x";
+      if (bytes.empty()) bytes.assign(1, 'x');
     }
     taken += Decode(bytes, 1 + below(200));
     if (testing::Test::HasFailure()) return;
