@@ -38,6 +38,7 @@ CHANGED = {
         "max-elements": 1073741824, "max-dimensions": 8,
         "max-operations": 1000000000000, "max-scratch-bytes": "64Mi",
         "max-deadline": "1m30s", "max-queue-requests": 100,
+        "max-in-flight-bytes": "1GiB", "io-threads": 1, "max-idle-bytes": 0,
         "max-queue-bytes": "1GiB", "max-queue-operations": "1e13",
         "batch-workers": 2, "max-batch-requests": 32, "max-batch-rows": 1000,
         "max-batch-bytes": "1MB", "inline-operations": 0},

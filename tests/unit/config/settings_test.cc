@@ -138,9 +138,9 @@ TEST(SettingsErrors, NameTheSourceTheValueAndTheRange) {
 
 TEST(SettingsErrors, RangesIncludeTheirEnds) {
   EXPECT_EQ(Problem({"--threads=0", "--max-dimensions=64"}), "");
-  EXPECT_EQ(
-      Problem({"--max-message-bytes=2147483647", "--max-queue-bytes=1TiB"}),
-      "");
+  EXPECT_EQ(Problem({"--max-message-bytes=2147483647", "--max-queue-bytes=1TiB",
+                     "--max-in-flight-bytes=1TiB"}),
+            "");
   EXPECT_THAT(Problem({"--max-message-bytes=2GiB"}), HasSubstr("range"));
   EXPECT_THAT(Problem({"--max-message-bytes=1023"}), HasSubstr("range"));
   EXPECT_THAT(Problem({"--max-queue-requests=0"}), HasSubstr("range"));

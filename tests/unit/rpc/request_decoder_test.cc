@@ -138,6 +138,87 @@ void ExpectSame(const DecodedRequest& a, const DecodedRequest& b) {
   EXPECT_EQ(a.low_priority, b.low_priority);
 }
 
+using Request = v1::ComputeGradientRequest;
+
+// What makes a request unusual, and how.
+struct Change {
+  const char* name;
+  std::function<void(Request*)> make;
+};
+
+v1::Tensor& InputOf(Request* request) {
+  return *request->mutable_evaluation()
+              ->mutable_cross_entropy()
+              ->mutable_input();
+}
+
+std::vector<Change> UnusualTensors() {
+  return {
+      {"numbers",
+       [](Request* r) { InputOf(r).mutable_values()->set_number_value(1); }},
+      {"validation",
+       [](Request* r) { r->mutable_evaluation()->set_validate_only(true); }},
+      {"no loss", [](Request* r) { r->mutable_evaluation()->clear_loss(); }},
+      {"no evaluation", [](Request* r) { r->clear_evaluation(); }},
+      {"a tensor is missing",
+       [](Request* r) {
+         r->mutable_evaluation()->mutable_cross_entropy()->clear_target();
+       }},
+      {"no dtype", [](Request* r) { InputOf(r).clear_dtype(); }},
+      {"no data", [](Request* r) { InputOf(r).clear_data(); }},
+      {"too little data",
+       [](Request* r) { InputOf(r).mutable_data()->pop_back(); }},
+      {"a negative size", [](Request* r) { InputOf(r).set_shape(0, -2); }},
+      {"an overflow",
+       [](Request* r) {
+         v1::Tensor* input = &InputOf(r);
+         input->set_shape(0, int64_t{1} << 62);
+         input->set_shape(1, 4);
+         input->clear_data();
+         input->set_data("");
+       }},
+      {"too many dimensions",
+       [](Request* r) {
+         for (int i = 0; i < 3; ++i) {
+           InputOf(r).add_shape(1);
+         }
+       }},
+  };
+}
+
+std::vector<Change> UnusualOptions() {
+  return {
+      {"an unknown dtype",
+       [](Request* r) { r->set_gradient_dtype(static_cast<v1::Dtype>(99)); }},
+      {"an unknown output",
+       [](Request* r) {
+         r->mutable_evaluation()->add_outputs(static_cast<v1::Output>(99));
+       }},
+      {"no output",
+       [](Request* r) {
+         r->mutable_evaluation()->add_outputs(v1::OUTPUT_UNSPECIFIED);
+       }},
+      {"an unknown reduction",
+       [](Request* r) {
+         r->mutable_evaluation()->set_reduction(static_cast<v1::Reduction>(99));
+       }},
+      {"a long request id",
+       [](Request* r) {
+         r->mutable_evaluation()->mutable_hints()->set_request_id(
+             std::string(129, 'x'));
+       }},
+      {"an unprintable request id",
+       [](Request* r) {
+         r->mutable_evaluation()->mutable_hints()->set_request_id("a\n");
+       }},
+      {"an integer that no double holds",
+       [](Request* r) {
+         r->mutable_evaluation()->mutable_cross_entropy()->set_ignore_index(
+             (int64_t{1} << 53) + 1);
+       }},
+  };
+}
+
 class RequestDecoderTest : public testing::Test {
  protected:
   RequestDecoderTest()
@@ -237,110 +318,10 @@ TEST_F(RequestDecoderTest, ZeroOfAParameterWithoutPresenceIsUnset) {
 }
 
 TEST_F(RequestDecoderTest, LeavesTheUnusualToTheParser) {
-  using Request = v1::ComputeGradientRequest;
-  const std::vector<std::pair<const char*, std::function<void(Request*)>>>
-      changes = {
-          {"numbers",
-           [](Request* r) {
-             r->mutable_evaluation()
-                 ->mutable_cross_entropy()
-                 ->mutable_input()
-                 ->mutable_values()
-                 ->set_number_value(1);
-           }},
-          {"validation",
-           [](Request* r) {
-             r->mutable_evaluation()->set_validate_only(true);
-           }},
-          {"no loss",
-           [](Request* r) { r->mutable_evaluation()->clear_loss(); }},
-          {"no evaluation", [](Request* r) { r->clear_evaluation(); }},
-          {"a tensor is missing",
-           [](Request* r) {
-             r->mutable_evaluation()->mutable_cross_entropy()->clear_target();
-           }},
-          {"no dtype",
-           [](Request* r) {
-             r->mutable_evaluation()
-                 ->mutable_cross_entropy()
-                 ->mutable_input()
-                 ->clear_dtype();
-           }},
-          {"no data",
-           [](Request* r) {
-             r->mutable_evaluation()
-                 ->mutable_cross_entropy()
-                 ->mutable_input()
-                 ->clear_data();
-           }},
-          {"too little data",
-           [](Request* r) {
-             r->mutable_evaluation()
-                 ->mutable_cross_entropy()
-                 ->mutable_input()
-                 ->mutable_data()
-                 ->pop_back();
-           }},
-          {"a negative size",
-           [](Request* r) {
-             r->mutable_evaluation()
-                 ->mutable_cross_entropy()
-                 ->mutable_input()
-                 ->set_shape(0, -2);
-           }},
-          {"an overflow",
-           [](Request* r) {
-             v1::Tensor* input = r->mutable_evaluation()
-                                     ->mutable_cross_entropy()
-                                     ->mutable_input();
-             input->set_shape(0, int64_t{1} << 62);
-             input->set_shape(1, 4);
-             input->clear_data();
-             input->set_data("");
-           }},
-          {"too many dimensions",
-           [](Request* r) {
-             for (int i = 0; i < 3; ++i) {
-               r->mutable_evaluation()
-                   ->mutable_cross_entropy()
-                   ->mutable_input()
-                   ->add_shape(1);
-             }
-           }},
-          {"an unknown dtype",
-           [](Request* r) {
-             r->set_gradient_dtype(static_cast<v1::Dtype>(99));
-           }},
-          {"an unknown output",
-           [](Request* r) {
-             r->mutable_evaluation()->add_outputs(static_cast<v1::Output>(99));
-           }},
-          {"no output",
-           [](Request* r) {
-             r->mutable_evaluation()->add_outputs(v1::OUTPUT_UNSPECIFIED);
-           }},
-          {"an unknown reduction",
-           [](Request* r) {
-             r->mutable_evaluation()->set_reduction(
-                 static_cast<v1::Reduction>(99));
-           }},
-          {"a long request id",
-           [](Request* r) {
-             r->mutable_evaluation()->mutable_hints()->set_request_id(
-                 std::string(129, 'x'));
-           }},
-          {"an unprintable request id",
-           [](Request* r) {
-             r->mutable_evaluation()->mutable_hints()->set_request_id("a\n");
-           }},
-          {"an integer that no double holds",
-           [](Request* r) {
-             r->mutable_evaluation()->mutable_cross_entropy()->set_ignore_index(
-                 (int64_t{1} << 53) + 1);
-           }},
-      };
-  for (const auto& [name, change] : changes) {
-    EXPECT_FALSE(DecodeChanged(change)) << name;
+  for (const auto& changes : {UnusualTensors(), UnusualOptions()}) {
+    for (const Change& change : changes) {
+      EXPECT_FALSE(DecodeChanged(change.make)) << change.name;
+    }
   }
 }
 
