@@ -2,7 +2,6 @@
 
 #include "server/rpc/answer_writer.h"
 
-#include <climits>
 #include <utility>
 
 #include "absl/container/inlined_vector.h"
@@ -65,15 +64,12 @@ void AppendRun(const RunRecord& run, std::string* execution) {
                DurationText(run.computing));
 }
 
-// The bytes of a lossd.v1.Result: pieces of text, each but the last followed by
-// the memory of a large tensor.
-class ResultBytes {
+// Writes a lossd.v1.Result: text, and the large tensors that belong into it.
+class ResultWriter {
  public:
-  explicit ResultBytes(bool as_values) : as_values_(as_values) {
-    text_.reserve(kSmallBytes);
-  }
+  ResultWriter(bool as_values, std::string* text)
+      : as_values_(as_values), text_(*text), writer_(text) {}
 
-  // Borrows the result until Take().
   void Write(Task& task) {
     WriteNumbers(task.result);
     if (task.evaluation.validate_only) return;
@@ -99,32 +95,9 @@ class ResultBytes {
     }
   }
 
-  int64_t size() const {
-    return large_bytes_ + static_cast<int64_t>(text_.size());
-  }
-
-  // `before`, and then all that was written; takes the large tensors' memory.
-  MessageBytes Take(const std::string& before) {
-    MessageBuilder builder;
-    text_.insert(0, before);
-    const absl::string_view all = text_;
-    size_t begin = 0;
-    for (const Large& large : large_) {
-      const size_t end = before.size() + large.text_before;
-      builder.Append(all.substr(begin, end - begin));
-      builder.Append(std::move(*large.data));
-      begin = end;
-    }
-    if (begin < all.size()) builder.Append(all.substr(begin));
-    return builder.Build();
-  }
+  const LargeTensors& large() const { return large_; }
 
  private:
-  struct Large {
-    size_t text_before;
-    AlignedBuffer* data;
-  };
-
   void WriteNumbers(const Result& result) {
     if (result.loss.has_value()) {
       writer_.Double(Fields::kLossFieldNumber, *result.loss);
@@ -186,15 +159,13 @@ class ResultBytes {
       text_.append(data.data(), data.size());
     } else {
       large_.push_back({text_.size(), &tensor.data});
-      large_bytes_ += tensor.data.size();
     }
   }
 
   const bool as_values_;
-  std::string text_;
-  FieldWriter writer_{&text_};
-  absl::InlinedVector<Large, 4> large_;
-  int64_t large_bytes_ = 0;
+  std::string& text_;
+  FieldWriter writer_;
+  LargeTensors large_;
 };
 
 }  // namespace
@@ -217,23 +188,45 @@ AnswerWriter::AnswerWriter(const ServerIdentity& identity,
   }
 }
 
-MessageBytes AnswerWriter::Write(Task& task, bool as_values,
-                                 const RunRecord& run, int64_t max_bytes,
-                                 int64_t* bytes) const {
+AnswerBytes AnswerWriter::Write(Task& task, bool as_values,
+                                const RunRecord& run) const {
+  std::string text;
+  text.reserve(kSmallBytes);
+  ResultWriter result(as_values, &text);
+  result.Write(task);
+  AnswerBytes answer;
+  int64_t result_bytes = static_cast<int64_t>(text.size());
+  for (const LargeTensor& large : result.large())
+    result_bytes += large.data->size();
+
   std::string execution;
+  execution.reserve(kSmallBytes);
   for (const BackendText& each : backends_) {
     if (each.backend == task.backend) execution = each.by_loss[task.loss_index];
   }
   AppendRun(run, &execution);
-  ResultBytes result(as_values);
-  result.Write(task);
-  std::string before;
-  FieldWriter writer(&before);
+  answer.text_.reserve(2 * kSmallBytes);
+  FieldWriter writer(&answer.text_);
   writer.Bytes(v1::ComputeLossResponse::kExecutionFieldNumber, execution);
-  writer.Length(v1::ComputeLossResponse::kResultFieldNumber, result.size());
-  *bytes = static_cast<int64_t>(before.size()) + result.size();
-  if (*bytes > max_bytes || *bytes > INT_MAX) return MessageBytes();
-  return result.Take(before);
+  writer.Length(v1::ComputeLossResponse::kResultFieldNumber, result_bytes);
+  for (const LargeTensor& large : result.large()) {
+    answer.large_.push_back(
+        {answer.text_.size() + large.text_before, large.data});
+    answer.large_bytes_ += large.data->size();
+  }
+  answer.text_ += text;
+  return answer;
+}
+
+void AnswerBytes::AppendTo(MessageBuilder* message) && {
+  const absl::string_view all = text_;
+  size_t begin = 0;
+  for (const LargeTensor& large : large_) {
+    message->Append(all.substr(begin, large.text_before - begin));
+    message->Append(std::move(*large.data));
+    begin = large.text_before;
+  }
+  message->Append(all.substr(begin));
 }
 
 void WriteDuration(absl::Duration duration, google::protobuf::Duration* wire) {

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/container/inlined_vector.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "google/protobuf/duration.pb.h"
@@ -34,6 +35,31 @@ struct RunRecord {
 // fewer are copied.
 inline constexpr int64_t kLargeTensorBytes = 8192;
 
+// The memory of a tensor that is part of an answer, and how many bytes of the
+// answer's text are before it.
+struct LargeTensor {
+  size_t text_before;
+  AlignedBuffer* data;
+};
+using LargeTensors = absl::InlinedVector<LargeTensor, 4>;
+
+// An answer that is ready to be sent.
+class AnswerBytes {
+ public:
+  // How many bytes there are.
+  int64_t size() const {
+    return large_bytes_ + static_cast<int64_t>(text_.size());
+  }
+  // Appends them to a message; the memory of the large tensors is taken.
+  void AppendTo(MessageBuilder* message) &&;
+
+ private:
+  friend class AnswerWriter;
+  std::string text_;
+  LargeTensors large_;
+  int64_t large_bytes_ = 0;
+};
+
 // Writes the answers to ComputeLoss and ComputeGradient, which are laid out
 // alike: byte for byte what protobuf would write. Thread-safe.
 class AnswerWriter {
@@ -42,11 +68,9 @@ class AnswerWriter {
   AnswerWriter(const ServerIdentity& identity, const Engine& engine);
 
   // The answer of a task whose run found no violations; its tensors are written
-  // as nested lists of numbers if `as_values`. Takes the memory of the large
-  // ones. `*bytes` is the answer's length; if that is more than `max_bytes`, or
-  // than a message can have, no message is given back.
-  MessageBytes Write(Task& task, bool as_values, const RunRecord& run,
-                     int64_t max_bytes, int64_t* bytes) const;
+  // as nested lists of numbers if `as_values`. Borrows the task, which keeps
+  // everything until the answer is appended to a message.
+  AnswerBytes Write(Task& task, bool as_values, const RunRecord& run) const;
 
  private:
   // Of an Execution, what is the same for each task of a loss on a backend.

@@ -11,7 +11,7 @@
 #include "google/protobuf/message.h"
 #include "grpcpp/support/status.h"
 #include "server/engine/engine.h"
-#include "server/rpc/message_bytes.h"
+#include "server/rpc/answer_writer.h"
 #include "server/rpc/request_reader.h"
 
 namespace lossd {
@@ -50,17 +50,19 @@ constexpr absl::string_view MethodName(Method method) {
 // it. Used by one thread at a time, except for cancelled().
 class ComputeCall {
  public:
-  explicit ComputeCall(Method method) : method(method) {}
+  ComputeCall(Method method, int64_t max_answer_bytes)
+      : method(method), max_answer_bytes(max_answer_bytes) {}
   virtual ~ComputeCall() = default;
 
   ComputeCall(const ComputeCall&) = delete;
   ComputeCall& operator=(const ComputeCall&) = delete;
 
   const Method method;
+  const int64_t max_answer_bytes;
   absl::Time deadline = absl::InfiniteFuture();
 
   // What an unusual request was parsed into; others are in decoded.memory.
-  std::unique_ptr<google::protobuf::Message> message;
+  std::shared_ptr<const google::protobuf::Message> message;
   DecodedRequest decoded;
   std::unique_ptr<Task> task;
 
@@ -78,7 +80,7 @@ class ComputeCall {
   // The caller's trace, or empty.
   virtual absl::string_view traceparent() const = 0;
   // These end the evaluation, on any thread, once.
-  virtual void Answer(MessageBytes answer) = 0;
+  virtual void Answer(AnswerBytes answer) = 0;
   virtual void Fail(const grpc::Status& status,
                     absl::Duration retry_pushback) = 0;
 };

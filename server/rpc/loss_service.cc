@@ -13,6 +13,7 @@
 #include "server/base/status_macros.h"
 #include "server/rpc/loss_catalog.h"
 #include "server/rpc/server_info.h"
+#include "server/rpc/service_call.h"
 #include "server/rpc/version.h"
 
 namespace lossd {
@@ -60,15 +61,6 @@ Reason ReasonOf(DropReason reason) {
   return Reason::kInternal;
 }
 
-Violations MalformedRequest(Method method) {
-  Violations violations;
-  violations.Add(
-      Reason::kMalformedRequest, "",
-      absl::StrCat("the request is not a lossd.v1.", MethodName(method),
-                   "Request: its bytes cannot be parsed."));
-  return violations;
-}
-
 }  // namespace
 
 // A call in the batcher.
@@ -105,57 +97,16 @@ class LossService::Item final : public BatchItem {
   const std::shared_ptr<ComputeCall> call_;
 };
 
-// A call with one request and one answer, from its headers on.
-//
-// gRPC tells of a unary method's call when the whole request has arrived, and
-// when a shutdown begins it kills the calls whose requests are still on their
-// way: their callers get CANCELLED. It tells of a stream when the headers have
-// arrived, and lets it end. So the unary methods are registered as streams,
-// which look the same on the wire.
-class LossService::UnaryCall : public CoreCall {
- public:
-  UnaryCall(LossService* service, Method method, const ArrivedCall& arrived)
-      : CoreCall(arrived), service_(*service), method_(method) {
-    // Counted first: whoever refuses calls and then sees none in flight knows
-    // that there will be none.
-    service_.recorder_.OnArrival();
-  }
-  ~UnaryCall() override { service_.recorder_.OnGone(); }
-
- protected:
-  void OnStart() override {
-    if (!service_.refusing_.load()) {
-      OnAdmitted();
-      return;
-    }
-    const grpc::Status status =
-        ReasonStatus(grpc::StatusCode::UNAVAILABLE, Reason::kDraining,
-                     "the server is shutting down: another replica can answer.",
-                     absl::ZeroDuration(), {"", service_.identity_.version});
-    service_.recorder_.OnFailure(method_, "", Header("traceparent"), status,
-                                 Reason::kDraining, "", "");
-    Finish(status);
-  }
-
-  // The call is not refused; the request follows where it is read.
-  virtual void OnAdmitted() { Read(); }
-
-  LossService& service_;
-  const Method method_;
-};
-
 // A call that computes.
-class LossService::UnaryComputeCall final : public UnaryCall,
+class LossService::UnaryComputeCall final : public ServiceCall,
                                             public ComputeCall {
  public:
   UnaryComputeCall(LossService* service, Method method,
                    const ArrivedCall& arrived)
-      : UnaryCall(service, method, arrived),
-        ComputeCall(method),
+      : ServiceCall(service, method, arrived),
+        ComputeCall(method, service->settings_.limits.max_message_bytes),
         grant_(&service->budget_) {
-    deadline = std::min(
-        callers_deadline(),
-        service_.clock_.Now() + service_.settings_.limits.max_deadline);
+    deadline = service->DeadlineOf(callers_deadline());
   }
 
   bool cancelled() const override { return CoreCall::cancelled(); }
@@ -163,7 +114,11 @@ class LossService::UnaryComputeCall final : public UnaryCall,
   absl::string_view traceparent() const override {
     return Header("traceparent");
   }
-  void Answer(MessageBytes answer) override { Finish(std::move(answer)); }
+  void Answer(AnswerBytes answer) override {
+    MessageBuilder message;
+    std::move(answer).AppendTo(&message);
+    Finish(message.Build());
+  }
   void Fail(const grpc::Status& status,
             absl::Duration retry_pushback) override {
     Finish(status, retry_pushback);
@@ -181,13 +136,19 @@ class LossService::UnaryComputeCall final : public UnaryCall,
     Read();
   }
   void OnRead(MessageBytes message) override {
-    const int64_t bytes = message.size();
-    if (!grant_.RaiseTo(bytes)) {
-      service_.FailFull(*this, bytes);
+    if (!grant_.RaiseTo(message.size())) {
+      service_.FailFull(*this, message.size());
       return;
     }
+    Violations violations(service_.settings_.withhold_values);
+    if (!service_.Read(*this, message, &violations)) {
+      service_.FailViolations(*this, Malformed(method_));
+      return;
+    }
+    // A call that waits holds its tensors once.
+    message = MessageBytes();
     service_.Begin(std::shared_ptr<ComputeCall>(shared_from_this(), this),
-                   std::move(message));
+                   std::move(violations));
   }
 
   // Of the request's bytes, until the call has ended.
@@ -195,11 +156,11 @@ class LossService::UnaryComputeCall final : public UnaryCall,
 };
 
 // A call whose answer is always the same.
-class LossService::TellCall final : public UnaryCall {
+class LossService::TellCall final : public ServiceCall {
  public:
   TellCall(LossService* service, Method method, const ArrivedCall& arrived,
            const std::string* answer)
-      : UnaryCall(service, method, arrived), answer_(*answer) {}
+      : ServiceCall(service, method, arrived), answer_(*answer) {}
 
  private:
   void OnRead(MessageBytes message) override {
@@ -213,8 +174,8 @@ class LossService::TellCall final : public UnaryCall {
       Finish(builder.Build());
       return;
     }
-    const grpc::Status status = ViolationsStatus(
-        MalformedRequest(method_), {"", service_.identity_.version});
+    const grpc::Status status =
+        ViolationsStatus(Malformed(method_), {"", service_.identity_.version});
     recorder.OnFailure(method_, "", Header("traceparent"), status,
                        Reason::kMalformedRequest, "", recorder.MakeRequestId());
     Finish(status);
@@ -286,12 +247,28 @@ std::shared_ptr<CoreCall> LossService::MakeCall(Method method,
       return std::make_shared<TellCall>(this, method, arrived, &losses_);
     case Method::kGetServerInfo:
       return std::make_shared<TellCall>(this, method, arrived, &info_);
+    case Method::kStreamLoss:
+    case Method::kStreamGradient:
+      return MakeStream(method, arrived);
     default:
       return std::make_shared<UnaryComputeCall>(this, method, arrived);
   }
 }
 
 LossService::~LossService() = default;
+
+Violations LossService::Malformed(Method method) {
+  Violations violations;
+  violations.Add(
+      Reason::kMalformedRequest, "",
+      absl::StrCat("the request is not a lossd.v1.", MethodName(method),
+                   "Request: its bytes cannot be parsed."));
+  return violations;
+}
+
+absl::Time LossService::DeadlineOf(absl::Time callers) const {
+  return std::min(callers, clock_.Now() + settings_.limits.max_deadline);
+}
 
 ErrorContext LossService::ContextOf(const ComputeCall& call) const {
   return {call.loss_name(), identity_.version};
@@ -300,7 +277,7 @@ ErrorContext LossService::ContextOf(const ComputeCall& call) const {
 template <typename Request>
 bool LossService::Parse(ComputeCall& call, const MessageBytes& bytes,
                         Violations* violations) const {
-  auto message = std::make_unique<Request>();
+  auto message = std::make_shared<Request>();
   call.decoded = DecodedRequest();
   if (!bytes.present() || !ParseMessage(bytes, message.get())) return false;
   reader_.Read(*message, &call.decoded, violations);
@@ -319,15 +296,7 @@ bool LossService::Read(ComputeCall& call, const MessageBytes& bytes,
 }
 
 void LossService::Begin(const std::shared_ptr<ComputeCall>& call,
-                        MessageBytes bytes) {
-  Violations violations(settings_.withhold_values);
-  const bool read = Read(*call, bytes, &violations);
-  // A call that waits holds its tensors once.
-  bytes = MessageBytes();
-  if (!read) {
-    FailViolations(*call, MalformedRequest(call->method));
-    return;
-  }
+                        Violations violations) {
   if (violations.empty()) {
     call->task = engine_.Prepare(call->decoded.evaluation, &violations);
   }
@@ -370,25 +339,21 @@ void LossService::Answer(ComputeCall& call, const RunRecord& run) {
     FailViolations(call, call.task->violations);
     return;
   }
-  const int64_t limit = settings_.limits.max_message_bytes;
-  int64_t bytes = 0;
-  MessageBytes answer = writer_.Write(*call.task, call.decoded.answer_in_values,
-                                      run, limit, &bytes);
-  if (answer.present()) {
+  AnswerBytes answer =
+      writer_.Write(*call.task, call.decoded.answer_in_values, run);
+  const int64_t bytes = answer.size();
+  if (bytes <= call.max_answer_bytes) {
     recorder_.OnAnswer(call.method, call.loss_name());
     call.Answer(std::move(answer));
     return;
   }
-  if (bytes <= limit) {
-    FailInternal(call);
-    return;
-  }
   Violations violations;
-  violations.AddMetadata("limit", absl::StrCat(limit));
+  violations.AddMetadata("limit", absl::StrCat(call.max_answer_bytes));
   violations.AddMetadata("actual", absl::StrCat(bytes));
   violations.Add(Reason::kLimitExceeded, "evaluation.outputs",
                  absl::StrCat("the answer has ", bytes,
-                              " bytes, but this server sends at most ", limit,
+                              " bytes, but this server sends at most ",
+                              call.max_answer_bytes,
                               ": ask for less in outputs and wrt, send data "
                               "instead of values, or split the evaluation."));
   FailViolations(call, violations);

@@ -60,16 +60,21 @@ class LossService final : public grpc::Service {
 
  private:
   class Item;
-  class UnaryCall;
+  class ServiceCall;
   class UnaryComputeCall;
+  class EvaluationStream;
   class TellCall;
 
   LossService(const ServerParts& parts, WireBinding binding);
 
   std::shared_ptr<CoreCall> MakeCall(Method method, const ArrivedCall& arrived);
 
-  // Checks the request and gives it to the batcher, or fails the call.
-  void Begin(const std::shared_ptr<ComputeCall>& call, MessageBytes bytes);
+  std::shared_ptr<CoreCall> MakeStream(Method method,
+                                       const ArrivedCall& arrived);
+
+  // Checks the request that was read, with `violations`, and gives it to the
+  // batcher, or fails the call.
+  void Begin(const std::shared_ptr<ComputeCall>& call, Violations violations);
   // Reads the request into the call; false if it is none.
   bool Read(ComputeCall& call, const MessageBytes& bytes,
             Violations* violations) const;
@@ -91,6 +96,10 @@ class LossService final : public grpc::Service {
               absl::string_view field,
               absl::Duration retry_pushback = absl::ZeroDuration());
 
+  // That a request of `method` cannot be parsed.
+  static Violations Malformed(Method method);
+  // The caller's, or the server's if that is earlier.
+  absl::Time DeadlineOf(absl::Time callers) const;
   ErrorContext ContextOf(const ComputeCall& call) const;
 
   const Settings& settings_;

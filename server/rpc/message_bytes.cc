@@ -22,12 +22,17 @@ MessageBuilder::~MessageBuilder() {
   for (const grpc_slice& slice : slices_) grpc_slice_unref(slice);
 }
 
-void MessageBuilder::Append(absl::string_view bytes) {
-  slices_.push_back(grpc_slice_from_copied_buffer(bytes.data(), bytes.size()));
+void MessageBuilder::EndText() {
+  if (text_.empty()) return;
+  slices_.push_back(grpc_slice_from_copied_buffer(text_.data(), text_.size()));
+  slice_bytes_ += static_cast<int64_t>(text_.size());
+  text_.clear();
 }
 
 void MessageBuilder::Append(AlignedBuffer memory) {
   if (memory.size() == 0) return;
+  EndText();
+  slice_bytes_ += memory.size();
   auto* owner = new AlignedBuffer(std::move(memory));
   slices_.push_back(grpc_slice_new_with_user_data(
       owner->data(), static_cast<size_t>(owner->size()),
@@ -35,9 +40,14 @@ void MessageBuilder::Append(AlignedBuffer memory) {
 }
 
 MessageBytes MessageBuilder::Build() {
-  // It counts the slices on its own.
-  return MessageBytes(
+  EndText();
+  MessageBytes message(
       grpc_raw_byte_buffer_create(slices_.data(), slices_.size()));
+  // It has counted the slices on its own.
+  for (const grpc_slice& slice : slices_) grpc_slice_unref(slice);
+  slices_.clear();
+  slice_bytes_ = 0;
+  return message;
 }
 
 bool SliceInputStream::Next(const void** data, int* size) {

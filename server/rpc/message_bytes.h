@@ -6,8 +6,8 @@
 #include <cstdint>
 #include <memory>
 #include <string>
-#include <vector>
 
+#include "absl/container/inlined_vector.h"
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 #include "google/protobuf/io/zero_copy_stream.h"
@@ -54,15 +54,26 @@ class MessageBuilder {
   MessageBuilder& operator=(const MessageBuilder&) = delete;
 
   // Copies the bytes.
-  void Append(absl::string_view bytes);
+  void Append(absl::string_view bytes) {
+    text_.append(bytes.data(), bytes.size());
+  }
   // Takes the memory, which is given back when gRPC is done with it.
   void Append(AlignedBuffer memory);
 
-  // The message; nothing can follow.
+  // Bytes so far.
+  int64_t size() const {
+    return slice_bytes_ + static_cast<int64_t>(text_.size());
+  }
+
+  // The message of what was appended since the last one.
   MessageBytes Build();
 
  private:
-  std::vector<grpc_slice> slices_;
+  void EndText();
+
+  std::string text_;  // after all slices
+  absl::InlinedVector<grpc_slice, 4> slices_;
+  int64_t slice_bytes_ = 0;  // in the slices
 };
 
 // Reads the bytes of slices, which are borrowed, without copying them.

@@ -32,6 +32,19 @@ constexpr uint32_t Tag(int field, WireType type) {
   return static_cast<uint32_t>(field) << 3 | static_cast<uint32_t>(type);
 }
 
+// Reads a length and then as many bytes with `read`.
+template <typename Read>
+bool ReadNested(CodedInputStream& in, const Read& read) {
+  uint32_t length = 0;
+  if (!in.ReadVarint32(&length) || length > INT_MAX) return false;
+  const int left = in.BytesUntilLimit();  // -1 where there is no limit
+  if (left >= 0 && static_cast<int>(length) > left) return false;
+  const auto limit = in.PushLimit(static_cast<int>(length));
+  const bool good = read() && in.BytesUntilLimit() == 0;
+  in.PopLimit(limit);
+  return good;
+}
+
 bool IsPlain(absl::string_view text) {
   return std::all_of(text.begin(), text.end(),
                      [](unsigned char c) { return absl::ascii_isprint(c); });
@@ -42,16 +55,16 @@ bool IsPlain(absl::string_view text) {
 // One decoding. Each Read... is false if the request is not ordinary.
 class RequestDecoder::Pass {
  public:
-  Pass(const RequestDecoder& decoder, const MessageBytes& bytes,
+  // Reads from `in`, up to its limit or its end, at most `bytes`.
+  Pass(const RequestDecoder& decoder, CodedInputStream* in, int64_t bytes,
        BufferPool& pool, DecodedRequest* decoded)
       : binding_(decoder.binding_),
         max_dimensions_(decoder.max_dimensions_),
         decoded_(*decoded),
         evaluation_(decoded->evaluation),
-        stream_(bytes.slices()),
-        in_(&stream_),
+        in_(*in),
         // Every tensor of every slot fits, each from an aligned place.
-        memory_(pool.Allocate(bytes.size() + (kMaxTensors + 1) * kAlignment)) {}
+        memory_(pool.Allocate(bytes + (kMaxTensors + 1) * kAlignment)) {}
 
   bool ReadRequest(bool gradient) {
     evaluation_.gradient = gradient;
@@ -59,7 +72,7 @@ class RequestDecoder::Pass {
     while (const uint32_t tag = in_.ReadTag()) {
       if (tag ==
           Tag(v1::ComputeGradientRequest::kEvaluationFieldNumber, kBytes)) {
-        if (found || !ReadNested([this] { return ReadEvaluation(); })) {
+        if (found || !ReadNested(in_, [this] { return ReadEvaluation(); })) {
           return false;
         }
         found = true;
@@ -73,19 +86,6 @@ class RequestDecoder::Pass {
   }
 
  private:
-  // Reads a length and then as many bytes with `read`.
-  template <typename Read>
-  bool ReadNested(const Read& read) {
-    uint32_t length = 0;
-    if (!in_.ReadVarint32(&length) || length > INT_MAX) return false;
-    const int left = in_.BytesUntilLimit();  // -1 where there is no limit
-    if (left >= 0 && static_cast<int>(length) > left) return false;
-    const auto limit = in_.PushLimit(static_cast<int>(length));
-    const bool good = read() && in_.BytesUntilLimit() == 0;
-    in_.PopLimit(limit);
-    return good;
-  }
-
   bool ReadPlainText(std::string* text) {
     uint32_t length = 0;
     return in_.ReadVarint32(&length) && length <= kMaxTextBytes &&
@@ -122,7 +122,7 @@ class RequestDecoder::Pass {
         return true;
       }
       case Tag(Request::kGradOutputFieldNumber, kBytes):
-        return !evaluation_.grad_output.present() && ReadNested([this] {
+        return !evaluation_.grad_output.present() && ReadNested(in_, [this] {
           return ReadTensor(&evaluation_.grad_output);
         });
       default:
@@ -141,7 +141,7 @@ class RequestDecoder::Pass {
     int number = 0;
     switch (tag) {
       case Tag(v1::Evaluation::kHintsFieldNumber, kBytes):
-        return ReadNested([this] { return ReadHints(); });
+        return ReadNested(in_, [this] { return ReadHints(); });
       case Tag(v1::Evaluation::kReductionFieldNumber, kVarint):
         if (!ReadEnum(v1::Reduction_IsValid, &number)) return false;
         evaluation_.reduction = static_cast<Reduction>(number);
@@ -155,7 +155,7 @@ class RequestDecoder::Pass {
       case Tag(v1::Evaluation::kOutputsFieldNumber, kVarint):
         return ReadOutput();
       case Tag(v1::Evaluation::kOutputsFieldNumber, kBytes):
-        return ReadNested([this] {
+        return ReadNested(in_, [this] {
           while (in_.BytesUntilLimit() > 0) {
             if (!ReadOutput()) return false;
           }
@@ -168,7 +168,7 @@ class RequestDecoder::Pass {
     // evaluation.
     if ((tag & 7) != kBytes || loss_ != nullptr) return false;
     loss_ = binding_.Find(static_cast<int>(tag >> 3));
-    return loss_ != nullptr && ReadNested([this] { return ReadLoss(); });
+    return loss_ != nullptr && ReadNested(in_, [this] { return ReadLoss(); });
   }
 
   bool ReadOutput() {
@@ -204,7 +204,7 @@ class RequestDecoder::Pass {
       if (slot.kind == BoundLoss::Slot::Kind::kTensor) {
         TensorView* tensor = &arguments.tensors[slot.index];
         if (type != kBytes || tensor->present() ||
-            !ReadNested([=, this] { return ReadTensor(tensor); })) {
+            !ReadNested(in_, [=, this] { return ReadTensor(tensor); })) {
           return false;
         }
       } else if (slot.kind == BoundLoss::Slot::Kind::kNone ||
@@ -265,7 +265,7 @@ class RequestDecoder::Pass {
           if (!ReadSize(&view->shape)) return false;
           break;
         case Tag(v1::Tensor::kShapeFieldNumber, kBytes):
-          if (!ReadNested([=, this] {
+          if (!ReadNested(in_, [=, this] {
                 while (in_.BytesUntilLimit() > 0) {
                   if (!ReadSize(&view->shape)) return false;
                 }
@@ -317,8 +317,7 @@ class RequestDecoder::Pass {
   const int max_dimensions_;
   DecodedRequest& decoded_;
   Evaluation& evaluation_;
-  SliceInputStream stream_;
-  CodedInputStream in_;
+  CodedInputStream& in_;
   AlignedBuffer memory_;
   int64_t used_ = 0;
   const BoundLoss* loss_ = nullptr;
@@ -326,8 +325,48 @@ class RequestDecoder::Pass {
 
 bool RequestDecoder::Decode(const MessageBytes& bytes, bool gradient,
                             BufferPool& pool, DecodedRequest* decoded) const {
+  SliceInputStream stream(bytes.slices());
+  CodedInputStream in(&stream);
   return bytes.present() &&
-         Pass(*this, bytes, pool, decoded).ReadRequest(gradient);
+         Pass(*this, &in, bytes.size(), pool, decoded).ReadRequest(gradient);
+}
+
+bool RequestDecoder::DecodeStreamed(
+    const MessageBytes& bytes, bool gradient, BufferPool& pool,
+    absl::FunctionRef<DecodedRequest*(int64_t bytes)> next) const {
+  // Both kinds of messages are laid out alike.
+  using Streamed = v1::StreamedGradient;
+  SliceInputStream stream(bytes.slices());
+  CodedInputStream in(&stream);
+  const auto read_streamed = [&] {
+    const int size = in.BytesUntilLimit();
+    DecodedRequest* decoded = next(size);
+    bool found = false;
+    while (const uint32_t tag = in.ReadTag()) {
+      if (tag == Tag(Streamed::kIdFieldNumber, kVarint)) {
+        uint64_t id = 0;
+        if (!in.ReadVarint64(&id)) return false;
+        decoded->id = static_cast<int64_t>(id);
+      } else if (found || tag != Tag(Streamed::kRequestFieldNumber, kBytes) ||
+                 !ReadNested(in, [&] {
+                   return Pass(*this, &in, size, pool, decoded)
+                       .ReadRequest(gradient);
+                 })) {
+        return false;
+      } else {
+        found = true;
+      }
+    }
+    return found && in.ConsumedEntireMessage();
+  };
+  while (const uint32_t tag = in.ReadTag()) {
+    if (tag !=
+            Tag(v1::StreamGradientRequest::kEvaluationsFieldNumber, kBytes) ||
+        !ReadNested(in, read_streamed)) {
+      return false;
+    }
+  }
+  return in.ConsumedEntireMessage();
 }
 
 }  // namespace lossd

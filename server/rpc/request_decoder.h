@@ -3,6 +3,9 @@
 #ifndef LOSSD_SERVER_RPC_REQUEST_DECODER_H_
 #define LOSSD_SERVER_RPC_REQUEST_DECODER_H_
 
+#include <cstdint>
+
+#include "absl/functional/function_ref.h"
 #include "server/base/buffer_pool.h"
 #include "server/rpc/message_bytes.h"
 #include "server/rpc/request_reader.h"
@@ -29,6 +32,12 @@ class RequestDecoder {
   // a ComputeGradientRequest, else a ComputeLossRequest.
   bool Decode(const MessageBytes& bytes, bool gradient, BufferPool& pool,
               DecodedRequest* decoded) const;
+
+  // The same of a StreamGradientRequest or a StreamLossRequest: each of its
+  // evaluations is decoded to where `next` says, and `next` is told its bytes.
+  bool DecodeStreamed(
+      const MessageBytes& bytes, bool gradient, BufferPool& pool,
+      absl::FunctionRef<DecodedRequest*(int64_t bytes)> next) const;
 
  private:
   class Pass;

@@ -19,6 +19,7 @@ namespace lossd {
 // from, which must outlive it.
 struct DecodedRequest {
   Evaluation evaluation;
+  int64_t id = 0;  // in its stream
   // The tensors of a request that was decoded without a message.
   AlignedBuffer memory;
   // The tensors that were written as numbers.
