@@ -3,6 +3,7 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <cstdlib>
 #include <memory>
 #include <optional>
 
@@ -34,6 +35,9 @@ class Parser {
       : app_("Computes training losses and their gradients with lossd.",
              "lossctl") {
     app_.require_subcommand(1);
+    // CLI11's own way would read it again for each command, over a flag.
+    const char* server = std::getenv("LOSSCTL_SERVER");
+    if (server != nullptr && *server != '\0') line_.server = server;
     app_.footer(kFooter);
     app_.set_version_flag("--version", "lossctl " LOSSD_VERSION);
     AddLossCommand(Command::kEval, "eval", "Compute a loss");
@@ -78,8 +82,8 @@ class Parser {
   CLI::App& Add(Command command, const char* name, const char* description) {
     CLI::App& sub = *app_.add_subcommand(name, description);
     sub.callback([this, command] { line_.command = command; });
-    sub.add_option("--server", line_.server, "The server's HOST:PORT")
-        ->envname("LOSSCTL_SERVER")
+    sub.add_option("--server", line_.server,
+                   "The server's HOST:PORT (or LOSSCTL_SERVER)")
         ->capture_default_str();
     sub.add_option("--timeout", timeout_, "Seconds, or such as 500ms or 2m")
         ->capture_default_str();

@@ -221,6 +221,14 @@ TEST_F(LossctlTest, TheServerMayComeFromTheEnvironment) {
   unsetenv("LOSSCTL_SERVER");
 }
 
+TEST_F(LossctlTest, TheServerOfTheCommandLineGoesBeforeTheEnvironment) {
+  setenv("LOSSCTL_SERVER", "127.0.0.1:1", 1);
+  for (const char* command : {"info", "losses", "health"}) {
+    EXPECT_EQ(Call({command, "--timeout", "5"}).exit_status, kOk) << command;
+  }
+  unsetenv("LOSSCTL_SERVER");
+}
+
 TEST_F(LossctlTest, UsageErrorsExitWith2) {
   for (const std::vector<std::string>& arguments :
        {std::vector<std::string>{"grad", "no_such_loss"},
