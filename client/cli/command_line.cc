@@ -11,7 +11,6 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
-#include "client/cli/number.h"
 
 namespace lossd::cli {
 namespace {
@@ -22,6 +21,15 @@ constexpr char kFooter[] =
     "      --input '[-1.7723, -1.5965, 0.8863]' --target '[0, 1, 0]'\n"
     "A tensor is nested lists of numbers ('[[1, 2], [3, 4]]'), a file "
     "(@x.npy, x.csv, x.json),\nor - for standard input.";
+
+constexpr char kBenchFooter[] =
+    "Tensors and parameters of the loss are flags, as of lossctl grad; "
+    "required "
+    "tensors that\nare left out are made up, in each request with other "
+    "numbers:\n"
+    "  lossctl bench cross_entropy --shape 32x1000 --label-smoothing 0.1 \\\n"
+    "      --rate 2000 --duration 10s\n"
+    "The exit status is 1 if a call failed.";
 
 bool IsOfLoss(Command command) {
   return command == Command::kEval || command == Command::kGrad ||
@@ -46,6 +54,7 @@ class Parser {
                    "Check a request, and compute nothing");
     AddLossCommand(Command::kExplain, "explain",
                    "Show how a loss comes about, sample by sample");
+    AddBench();
     Add(Command::kLosses, "losses", "List the losses of the server");
     Add(Command::kDescribe, "describe", "Tell all about a loss")
         .add_option("LOSS", line_.loss.loss, "The loss")
@@ -129,6 +138,21 @@ class Parser {
     }
   }
 
+  void AddBench() {
+    CLI::App& sub =
+        Add(Command::kBench, "bench", "Load a server, and measure it");
+    LossOptions& loss = line_.loss;
+    sub.add_option("LOSS,--loss", loss.loss,
+                   "The loss; several with commas between them, or all");
+    sub.add_option("--reduction", loss.reduction, "As of grad");
+    sub.add_option("--dtype", loss.dtype,
+                   "float16, bfloat16, float32 or float64");
+    sub.add_option("--device", loss.device, "cpu, cuda or any");
+    sub.add_option("--wrt", loss.wrt, "As of grad");
+    AddBenchFlags(sub, line_.bench);
+    sub.footer(kBenchFooter);
+  }
+
   // Moves the flags that the command does not know to the loss. CLI11 would
   // take the word after such a flag for a command where it is named like one.
   std::vector<std::string> TakeLossFlags(
@@ -136,7 +160,7 @@ class Parser {
     if (arguments.empty()) return arguments;
     const CLI::App* command = Find(arguments[0]);
     if (command == nullptr ||
-        command->get_option_no_throw("--all-values") == nullptr) {
+        command->get_option_no_throw("--dtype") == nullptr) {
       return arguments;
     }
     std::vector<std::string> rest = {arguments[0]};
@@ -183,15 +207,20 @@ class Parser {
   }
 
   absl::StatusOr<std::variant<CommandLine, Notice>> Finish() {
-    if (const std::optional<double> seconds = ParseDouble(timeout_)) {
-      line_.timeout = absl::Seconds(*seconds);
-    } else if (!absl::ParseDuration(timeout_, &line_.timeout)) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("--timeout: '", timeout_,
-                       "' is neither seconds nor such as 500ms or 2m"));
-    }
+    const absl::StatusOr<absl::Duration> timeout =
+        ParseSeconds("timeout", timeout_);
+    if (!timeout.ok()) return timeout.status();
+    line_.timeout = *timeout;
     if (line_.timeout <= absl::ZeroDuration()) {
       return absl::InvalidArgumentError("--timeout must be greater than 0");
+    }
+    if (line_.command == Command::kBench) {
+      absl::StatusOr<LoadOptions> load = ToLoad(line_.bench, line_.loss.loss);
+      if (!load.ok()) return load.status();
+      line_.load = *std::move(load);
+      line_.load.server = line_.server;
+      line_.load.timeout = line_.timeout;
+      line_.load.max_message_bytes = line_.max_message_bytes;
     }
     return std::move(line_);
   }

@@ -8,6 +8,8 @@
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "client/cli/bench/load.h"
+#include "client/cli/bench/options.h"
 #include "client/cli/evaluation.h"
 
 namespace lossd::cli {
@@ -21,6 +23,7 @@ enum class Command {
   kDescribe,
   kInfo,
   kHealth,
+  kBench,
 };
 
 // A command line, read.
@@ -35,10 +38,13 @@ struct CommandLine {
   // Of eval, grad and explain: show the flags of the loss, after `help`.
   bool help = false;
   std::string help_text = {};
-  // Of eval, grad, explain; and the loss of describe.
+  // Of eval, grad, explain, bench; and the loss of describe.
   LossOptions loss = {};
   // Of grad: write each gradient to NAME.npy in this folder.
   std::string save_gradients = {};
+  // Of bench: its flags, and the load that they ask for but for the payloads.
+  BenchOptions bench = {};
+  LoadOptions load = {};
 };
 
 // What to print instead of running a command: the general help, or the version.

@@ -8,6 +8,9 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "client/cli/bench/bench.h"
+#include "client/cli/bench/load.h"
+#include "client/cli/bench/requests.h"
 #include "client/cli/command_line.h"
 #include "client/cli/describe.h"
 #include "client/cli/evaluation.h"
@@ -53,6 +56,12 @@ Outcome Misused(absl::Status status) {
   return {.output = "", .status = std::move(status), .exit_status = kUsage};
 }
 
+// Whether it was the command line, not a server.
+bool IsMisuse(const absl::Status& status) {
+  return GetErrorDetails(status).reason.empty() &&
+         (absl::IsInvalidArgument(status) || absl::IsNotFound(status));
+}
+
 // One command over one client.
 class Runner {
  public:
@@ -76,6 +85,8 @@ class Runner {
         return Describe();
       case Command::kInfo:
         return Info();
+      case Command::kBench:
+        return Bench();
       default:
         return CheckHealth();
     }
@@ -201,6 +212,40 @@ class Runner {
     auto info = client_.GetServerInfo();
     if (!info.ok()) return Failed(info.status());
     return line_.json ? JsonLine(JsonMessage(*info)) : Printed(InfoPage(*info));
+  }
+
+  absl::StatusOr<Payloads> BenchPayloads() {
+    if (!line_.bench.payload_files.empty()) {
+      return ReadPayloads(line_.bench.payload_files);
+    }
+    auto losses = client_.ListLosses();
+    if (!losses.ok()) return losses.status();
+    return MakePayloads(line_.loss, line_.bench, *losses, source_);
+  }
+
+  Outcome Bench() {
+    const auto payloads = BenchPayloads();
+    if (!payloads.ok()) {
+      return IsMisuse(payloads.status()) ? Misused(payloads.status())
+                                         : Failed(payloads.status());
+    }
+    if (!line_.bench.save_payloads.empty()) {
+      auto written = SavePayloads(*payloads, line_.bench.save_payloads);
+      if (!written.ok()) return Misused(written.status());
+      return Printed(*std::move(written));
+    }
+    PrepareForLoad();
+    const auto report =
+        RunLoad(line_.load, payloads->bytes,
+                line_.bench.check
+                    ? NewAnswerCheck(line_.load.method, payloads->bytes.size())
+                    : nullptr);
+    if (!report.ok()) return Failed(report.status());
+    Outcome outcome = line_.json
+                          ? JsonLine(BenchJson(line_.load, *payloads, *report))
+                          : Printed(BenchPage(line_.load, *payloads, *report));
+    if (report->ErrorCount() > 0) outcome.exit_status = kCallFailed;
+    return outcome;
   }
 
   Outcome CheckHealth() {
