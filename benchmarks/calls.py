@@ -1,149 +1,196 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Calls over the loopback interface: lossd against a raw echo of the same
-bytes, and lossd with batches against lossd without."""
+"""Calls over the loopback interface: lossd against a raw echo of the same bytes
+and against servers around torch."""
 
 import contextlib
-import dataclasses
-import json
-import subprocess
-import urllib.request
 
+import load
+import markdown
+import peers
+import row
 import servers
-import spread
 
-GRADIENT = "/lossd.v1.LossService/ComputeGradient"
-ECHO = "/echo/Echo"
+NAME = "calls"
 
-# The case, and the calls in flight.
-CALLS = (
-    ("cross_entropy:4x10", 16),
-    ("cross_entropy:32x1000", 16),
-    ("cross_entropy:32x32000", 2),
-)
-# The echo servers: completion queues, one thread each; 0 is gRPC's callbacks.
-ECHO_QUEUES = (0, 1, 2)
+LOSS = "cross_entropy"
+# The logits, and the calls in flight.
+CASES = (("4x10", 16), ("32x1000", 16), ("32x32000", 2))
+# Of echo, Python server, Triton; and of the better of these two.
+TARGETS = {
+    "4x10": {"echo": 0.9, "python": 15, "triton": 15},
+    "32x1000": {"echo": 0.85, "peer": 6},
+    "32x32000": {"echo": 0.85, "peer": 3.5},
+}
+# Forms of the echo server that go on from a first short round.
+FINALISTS = 3
+QUALIFYING_SECONDS = 0.5
 
-CLIENTS = 32
-MIXED_CASES = ("all:4x10", "all:32x100", "all:8x1000")
+_TEXT = """\
+## Calls over loopback TCP
+
+ComputeGradient of cross_entropy in float32, closed loop over one connection,
+server and load generator on the same cores; three requests in turn, whose size
+is not announced. *Own CPU* is what the load generator used: where it is more
+than the server's, a server cannot show much more.
+
+The echo server answers with the request's own bytes, which are about as many as
+those of lossd's answer: it is as much as gRPC in C++ can do. It has {forms}
+forms (any method by name or the registered one; gRPC's callbacks, one queue
+with one thread or two, two queues); in a first short round for each shape the
+{finalists} fastest are found, and the ratio to reach is to the fastest of these.
+
+The Python server is `grpc.server` with {workers} threads around torch; Triton
+calls the same function in its Python backend, {instances} instances, and gets
+the tensors as `raw_input_contents`. Both use one thread of torch a call.
+"""
 
 
-@dataclasses.dataclass
-class Rounds:
-    """What the load generator reported of one server, a report a round."""
-
-    name: str
-    reports: list
-
-    def values(self, key):
-        return [report[key] for report in self.reports]
-
-    def spread(self, key):
-        return spread.of(self.values(key))
-
-    def errors(self):
-        return sum(self.values("errors"))
-
-
-def run_load(binaries, server, method, cases, in_flight, seconds, channels=1):
-    """The report of the load generator, with `server_cpu_us` for each call."""
-    command = [
-        str(binaries / "load"),
-        f"--address={server.listen}",
-        f"--method={method}",
-        f"--in-flight={in_flight}",
-        f"--channels={channels}",
-        f"--seconds={seconds}",
-        "--warm-up=0.3",
-        *(f"--case={case}" for case in cases),
-    ]
-    before = server.cpu_seconds()
-    done = subprocess.run(
-        command, stdout=subprocess.PIPE, timeout=seconds + 60, check=True
+def _add(context, rounds, server, payloads, in_flight, method=load.GRADIENT):
+    rounds.reports.append(
+        load.run(
+            context.binaries,
+            server,
+            payloads,
+            context.seconds,
+            f"--concurrency={in_flight}",
+            method=method,
+        )
     )
-    report = json.loads(done.stdout)
-    used = server.cpu_seconds() - before
-    report["server_cpu_us"] = used * 1e6 / max(report["all_calls"], 1)
-    return report
 
 
-def against_echo(binaries, rounds, seconds, say):
-    """For each of CALLS: (case, in flight, Rounds of lossd, [Rounds of echo])."""
-    results = []
+def _finalists(context, echoes, payloads, in_flight):
+    """The forms that are fastest in a short round: [(form, server)]."""
+    rates = []
+    for form, server in echoes:
+        report = load.run(
+            context.binaries,
+            server,
+            payloads,
+            QUALIFYING_SECONDS,
+            f"--concurrency={in_flight}",
+        )
+        rates.append((report["calls_per_s"], form, server))
+    rates.sort(key=lambda entry: -entry[0])
+    return [(form, server) for _, form, server in rates[:FINALISTS]]
+
+
+def _measure_case(context, lossd, echoes, others, shape, in_flight):
+    context.say(f"{LOSS} {shape}, {in_flight} in flight")
+    payloads = context.payloads(lossd, LOSS, shape)
+    finalists = _finalists(context, echoes, payloads, in_flight)
+    ours = load.Rounds("lossd")
+    echo_rounds = [load.Rounds(form.name()) for form, _ in finalists]
+    other_rounds = {name: load.Rounds(name) for name in others}
+    for _ in range(context.rounds):
+        _add(context, ours, lossd, payloads, in_flight)
+        for (_, server), rounds in zip(finalists, echo_rounds, strict=True):
+            _add(context, rounds, server, payloads, in_flight)
+        for name, (server, method) in others.items():
+            own = (
+                context.triton_payloads(payloads)
+                if method == load.INFER
+                else payloads
+            )
+            _add(context, other_rounds[name], server, own, in_flight, method)
+    return {
+        "shape": shape,
+        "in_flight": in_flight,
+        "lossd": ours,
+        "echoes": echo_rounds,
+        "others": other_rounds,
+    }
+
+
+def measure(context):
+    """A dictionary for each of CASES."""
     with contextlib.ExitStack() as stack:
-        lossd = stack.enter_context(servers.lossd(binaries))
+        lossd = stack.enter_context(servers.lossd(context.binaries))
         echoes = [
-            (queues, stack.enter_context(servers.echo(binaries, queues)))
-            for queues in ECHO_QUEUES
+            (form, stack.enter_context(servers.echo(context.binaries, form)))
+            for form in servers.ECHO_FORMS
         ]
-        for case, in_flight in CALLS:
-            say(f"{case}, {in_flight} in flight")
-            ours = Rounds("lossd", [])
-            theirs = [Rounds(echo_name(queues), []) for queues in ECHO_QUEUES]
-            for _ in range(rounds):
-                ours.reports.append(
-                    run_load(binaries, lossd, GRADIENT, [case], in_flight, seconds)
-                )
-                for (_, server), result in zip(echoes, theirs, strict=True):
-                    result.reports.append(
-                        run_load(binaries, server, ECHO, [case], in_flight, seconds)
-                    )
-            results.append((case, in_flight, ours, theirs))
-    return results
+        others = {}
+        if context.peers is not None:
+            context.say("starting the Python server and Triton")
+            python = stack.enter_context(context.peers.python_server())
+            triton = stack.enter_context(context.peers.triton_server())
+            others = {
+                "Python server": (python, load.GRADIENT),
+                "Triton": (triton, load.INFER),
+            }
+        return [
+            _measure_case(context, lossd, echoes, others, shape, in_flight)
+            for shape, in_flight in CASES
+        ]
 
 
-def echo_name(queues):
-    if queues == 0:
-        return "echo, callbacks"
-    return f"echo, {queues} queue" + ("s" if queues > 1 else "")
+HEADER = [
+    "server", "calls/s", "p50, µs", "p99, µs", "server's CPU, µs a call",
+    "own CPU, µs a call", "ratio", "errors",
+]  # fmt: skip
 
 
-def best(all_rounds):
-    """The rounds with the highest median of calls/s."""
-    return max(all_rounds, key=lambda rounds: rounds.spread("calls_per_s").median)
+def cells(rounds, ratio):
+    """A row below HEADER."""
+    return [
+        rounds.name,
+        markdown.spread_text(rounds.spread("calls_per_s")),
+        markdown.number(rounds.spread("p50_us").median),
+        markdown.number(rounds.spread("p99_us").median),
+        markdown.number(rounds.spread("server_cpu_us").median),
+        markdown.number(rounds.spread("own_cpu_us").median),
+        ratio,
+        str(rounds.errors()),
+    ]
 
 
-def read_batches(admin):
-    """(requests in batches, batches) since the server started."""
-    with urllib.request.urlopen(f"http://{admin}/metrics", timeout=10) as page:
-        text = page.read().decode()
-    values = dict(
-        line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#")
+def section(results):
+    lines = []
+    for case in results:
+        label = f"{case['shape']}, {case['in_flight']} in flight"
+        ours = case["lossd"]
+        lines.append([label, *cells(ours, "")])
+        for rounds in (*case["echoes"], *case["others"].values()):
+            ratio = markdown.spread_text(ours.ratio(rounds))
+            lines.append([label, *cells(rounds, ratio)])
+    text = _TEXT.format(
+        forms=len(servers.ECHO_FORMS),
+        finalists=FINALISTS,
+        workers=peers.WORKERS,
+        instances=peers.INSTANCES,
     )
+    sizes = ", ".join(
+        f"{case['shape']}: {case['lossd'].values('request_bytes')[0]:,.0f} and "
+        f"{case['lossd'].values('answer_bytes')[0]:,.0f}"
+        for case in results
+    )
+    absent = "" if results[0]["others"] else f"\nWithout peers: {peers.ABSENT}.\n"
     return (
-        float(values["lossd_batch_requests_sum"]),
-        float(values["lossd_batch_requests_count"]),
+        f"{text}\n{markdown.table(['logits', *HEADER], lines)}\n"
+        "The ratio is lossd's calls/s over that server's. "
+        f"Bytes of request and answer: {sizes}.\n{absent}"
     )
 
 
-def batching(binaries, rounds, seconds, say):
-    """[(Rounds, mean batch)]: lossd as it is, and limited to batches of 1."""
-    say(f"{CLIENTS} clients, mixed losses and shapes")
-    with contextlib.ExitStack() as stack:
-        compared = [
-            (
-                Rounds(name, []),
-                stack.enter_context(servers.lossd(binaries, *flags)),
-            )
-            for name, flags in (
-                ("default", ()),
-                ("--max-batch-requests=1", ("--max-batch-requests=1",)),
-            )
-        ]
-        for _ in range(rounds):
-            for result, server in compared:
-                result.reports.append(
-                    run_load(
-                        binaries,
-                        server,
-                        GRADIENT,
-                        MIXED_CASES,
-                        CLIENTS,
-                        seconds,
-                        channels=CLIENTS,
-                    )
-                )
-        means = []
-        for result, server in compared:
-            requests, batches = read_batches(server.admin)
-            means.append((result, requests / batches))
-    return means
+def _case_rows(case):
+    work = f"{case['shape']} ComputeGradient over loopback TCP"
+    ours, others = case["lossd"], case["others"]
+    named = {
+        "echo": ("the echo server", load.best(case["echoes"])),
+        "python": ("the Python server", others.get("Python server")),
+        "triton": ("Triton", others.get("Triton")),
+        "peer": (
+            "the better of Python server and Triton",
+            load.best(others.values()) if others else None,
+        ),
+    }
+    for key, target in TARGETS[case["shape"]].items():
+        what, rounds = named[key]
+        if rounds is None:
+            yield row.missing(work, f"at least {target:g} × {what}", peers.ABSENT)
+        else:
+            yield row.at_least(work, what, target, ours.ratio(rounds))
+
+
+def rows(results):
+    return [found for case in results for found in _case_rows(case)]

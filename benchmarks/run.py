@@ -5,20 +5,35 @@ import argparse
 import os
 import pathlib
 import sys
+import tempfile
 import time
 
+import against_torch
+import batching
 import calls
-import kernels
+import context
+import latency
+import load
 import machine
+import memory
+import peers
+import pending
 import report
+import servers
+import survey
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
-PARTS = ("calls", "batching", "torch", "kernels")
+# In this order they are measured, and written; context.py says what a part is.
+PARTS = (calls, latency, memory, batching, pending, against_torch, survey)
 
 
 def parse(arguments):
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser = argparse.ArgumentParser(
+        prog="./dev bench",
+        description=__doc__,
+        epilog="./dev bench --peers installs the servers to compare with, once.",
+    )
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument(
         "--seconds", type=float, default=1.2, help="of one server in one round"
     )
@@ -27,7 +42,10 @@ def parse(arguments):
     )
     parser.add_argument("--binaries", type=pathlib.Path, default=ROOT / "build" / "bin")
     parser.add_argument(
-        "--only", choices=PARTS, action="append", help="measure only this part"
+        "--only",
+        choices=[part.NAME for part in PARTS],
+        action="append",
+        help="measure only this part",
     )
     parser.add_argument(
         "--output",
@@ -38,60 +56,23 @@ def parse(arguments):
     return parser.parse_args(arguments)
 
 
-def find_torch():
-    """The Python with torch: that of LOSSD_TORCH_PYTHON, else .deps/torch."""
-    given = os.environ.get("LOSSD_TORCH_PYTHON")
-    if given:
-        return given
-    own = ROOT / ".deps" / "torch" / "bin" / "python"
-    return str(own) if own.exists() else None
-
-
-def measure_torch(options, say):
-    python = find_torch()
-    if python is None:
-        return report.torch_section(None, [])
-    target = kernels.targets(options.binaries)[0]
-    with kernels.Torch(python) as torch:
-        results = kernels.against_torch(
-            options.binaries,
-            torch,
-            target,
-            options.rounds,
-            options.kernel_seconds,
-            say,
-        )
-        return report.torch_section(torch.about, results)
-
-
-def measure(part, options, say):
-    if part == "calls":
-        results = calls.against_echo(
-            options.binaries, options.rounds, options.seconds, say
-        )
-        return report.echo_section(results)
-    if part == "batching":
-        # Two servers that differ by little: more rounds.
-        results = calls.batching(
-            options.binaries, 2 * options.rounds - 1, options.seconds, say
-        )
-        return report.batching_section(results)
-    if part == "torch":
-        return measure_torch(options, say)
-    # Once, and each for a moment: these are not compared with anything.
-    target, points = kernels.survey(
-        options.binaries, min(options.kernel_seconds, 0.05), say
-    )
-    return report.kernel_section(target, points)
-
-
-def versions(binaries):
+def versions(shared):
     """gRPC and the compiler, as the load generator knows them."""
-    with calls.servers.echo(binaries, 1) as echo:
-        about = calls.run_load(
-            binaries, echo, calls.ECHO, ["cross_entropy:4x10"], 1, 0.1
-        )
+    with servers.lossd(shared.binaries) as server:
+        payloads = shared.payloads(server, calls.LOSS, "4x10")
+        about = load.run(shared.binaries, server, payloads, 0.1, "--concurrency=1")
     return [("gRPC", about["grpc"]), ("compiler", about["compiler"])]
+
+
+def measure(shared, parts):
+    """The sections of the page, the table of targets first."""
+    sections, rows = [], []
+    for part in parts:
+        results = part.measure(shared)
+        shared.results[part.NAME] = results
+        sections.append(part.section(results))
+        rows += part.rows(results)
+    return [report.reach_section(rows), *sections]
 
 
 def main(arguments):
@@ -101,14 +82,31 @@ def main(arguments):
     def say(what):
         print(f"{time.monotonic() - start:6.0f} s  {what}", flush=True, file=sys.stderr)
 
-    load = os.getloadavg()[0]
-    if load > 0.5:
-        say(f"the load average is {load:.1f}: something else runs on this machine")
-    parts = options.only or PARTS
-    sections = [measure(part, options, say) for part in PARTS if part in parts]
-    facts = machine.facts(ROOT, options.binaries) + versions(options.binaries)
-    facts.append(("load average before", f"{load:.2f}"))
-    page = report.page(options.rounds, [report.machine_section(facts), *sections])
+    busy = os.getloadavg()[0]
+    if busy > 0.5:
+        say(f"the load average is {busy:.1f}: something else runs on this machine")
+    with tempfile.TemporaryDirectory() as folder:
+        python = peers.find_python()
+        if python is None:
+            say(peers.ABSENT)
+        shared = context.Context(
+            binaries=options.binaries,
+            rounds=options.rounds,
+            seconds=options.seconds,
+            kernel_seconds=options.kernel_seconds,
+            say=say,
+            folder=pathlib.Path(folder),
+            peers=peers.Peers(python, folder) if python else None,
+        )
+        facts = machine.facts(ROOT, options.binaries) + versions(shared)
+        if shared.peers is not None:
+            facts += shared.peers.versions()
+        facts.append(("load average before", f"{busy:.2f}"))
+        parts = [p for p in PARTS if not options.only or p.NAME in options.only]
+        reach, *sections = measure(shared, parts)
+    page = report.page(
+        options.rounds, [reach, report.machine_section(facts), *sections]
+    )
     output = options.output
     if output is None and not options.only:
         output = ROOT / "docs" / "benchmarks.md"

@@ -6,6 +6,7 @@ import pathlib
 import subprocess
 import tempfile
 import time
+import urllib.request
 
 
 def clean_environment():
@@ -15,6 +16,21 @@ def clean_environment():
         for name, value in os.environ.items()
         if not name.startswith("LOSSD_")
     }
+
+
+def _family(pid):
+    """The process and all below it."""
+    found = [pid]
+    for tasks in pathlib.Path(f"/proc/{pid}/task").glob("*/children"):
+        for child in tasks.read_text().split():
+            found += _family(int(child))
+    return found
+
+
+def _cpu_seconds(pid):
+    stat = pathlib.Path(f"/proc/{pid}/stat").read_text()
+    user, system = stat.rsplit(")", 1)[1].split()[11:13]
+    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
 
 class Server:
@@ -65,10 +81,21 @@ class Server:
             self._folder.cleanup()
 
     def cpu_seconds(self):
-        """What the process has used of the processor so far."""
-        stat = pathlib.Path(f"/proc/{self._process.pid}/stat").read_text()
-        user, system = stat.rsplit(")", 1)[1].split()[11:13]
-        return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+        """What the process and those it started have used of the processor."""
+        return sum(map(_cpu_seconds, _family(self._process.pid)))
+
+    def memory(self, field):
+        """Bytes of VmRSS (resident now) or VmHWM (the most so far)."""
+        status = pathlib.Path(f"/proc/{self._process.pid}/status").read_text()
+        (line,) = (x for x in status.splitlines() if x.startswith(field + ":"))
+        return int(line.split()[1]) * 1024
+
+    def metrics(self):
+        """{name, with its labels: value} of /metrics."""
+        with urllib.request.urlopen(f"http://{self.admin}/metrics", timeout=10) as page:
+            lines = page.read().decode().splitlines()
+        pairs = (line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
+        return {name: float(value) for name, value in pairs}
 
     def _wait_for_ports(self, folder):
         deadline = time.monotonic() + self._start_seconds
