@@ -6,6 +6,7 @@ import argparse
 import os
 import pathlib
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -100,6 +101,8 @@ def main():
     parser.add_argument("--port-file", required=True)
     parser.add_argument("--instances", type=int, default=1)
     options = parser.parse_args()
+    # As an exception, so that the server and its folder do not stay behind.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
         address = f"127.0.0.1:{free_port()}"
