@@ -25,7 +25,7 @@ To measure again:
 _REACH = """\
 ## What to reach
 
-{reached} of {measured} that were measured, {missing} were not.
+{reached} of the {measured} rows measured are reached; {missing} are not measured.
 """
 
 

@@ -3,6 +3,7 @@
 
 import kernels
 import markdown
+import row
 
 NAME = "kernels"
 
@@ -13,6 +14,22 @@ In process, float32, {target}, into memory that has been written before; one
 round. GB/s counts what must move at the least: each tensor read once, each
 gradient written once.
 """
+
+_MEMORY = """\
+*Of memory*, at sizes that no cache holds, is the share of what memory allowed in
+the same run: a forward pass of reading, {forward_1} GB/s by one thread and
+{forward_2} by two, a gradient of reading and writing past the caches in equal
+parts, {gradient_1} and {gradient_2} GB/s.
+"""
+
+# What kernel_bench calls the bandwidth of memory: forward reads, and gradient
+# reads and writes as much.
+_BANDWIDTH = "memory"
+_BEYOND_CACHES = ("16777216", "16384x1024", "2048x32000")
+# The share of memory's bandwidth to reach, by two threads.
+_CASE = ("cross_entropy", "2048x32000")
+_WIDE_TARGETS = {"forward": 0.9, "gradient": 0.85}
+_NARROW_TARGETS = {"forward": 0.75, "gradient": 0.5}
 
 _TARGETS = """\
 ### By instruction set
@@ -51,27 +68,77 @@ def _by_target(points):
     return f"{_TARGETS}\n{markdown.table(['case', *targets], lines)}"
 
 
+def _bandwidth(points):
+    """{(mode, threads): bytes a second} that memory allows."""
+    return {
+        (point.mode, point.threads): point.bytes_per_s
+        for point in points
+        if point.loss == _BANDWIDTH
+    }
+
+
+def _share(point, bandwidth):
+    """What a point reaches of what memory allows; None where that is unknown."""
+    key = (point.mode, point.threads)
+    if point.shape not in _BEYOND_CACHES or key not in bandwidth:
+        return None
+    return point.bytes_per_s / bandwidth[key]
+
+
+def _best_points(results):
+    target, points = results
+    return [p for p in points if p.target == target and p.loss != _BANDWIDTH]
+
+
+def _cells(point, bandwidth):
+    share = _share(point, bandwidth)
+    return [
+        markdown.number(point.seconds * 1e6),
+        markdown.number(point.elements_per_s / 1e6),
+        markdown.number(point.bytes_per_s / 1e9),
+        "" if share is None else f"{share:.2f}",
+    ]
+
+
 def section(results):
     target, points = results
+    bandwidth = _bandwidth(points)
     lines = []
-    best = [point for point in points if point.target == target]
-    for (loss, mode, shape), by_threads in _by_threads(best).items():
+    for (loss, mode, shape), by_threads in _by_threads(_best_points(results)).items():
         line = [f"{loss} {mode} {shape}"]
         for threads in (1, 2):
-            point = by_threads[threads]
-            line += [
-                markdown.number(point.seconds * 1e6),
-                markdown.number(point.elements_per_s / 1e6),
-                markdown.number(point.bytes_per_s / 1e9),
-            ]
+            line += _cells(by_threads[threads], bandwidth)
         lines.append(line)
     header = ["case"]
     for threads in ("1 thread", "2 threads"):
-        header += [f"{threads}, µs", "Melem/s", "GB/s"]
+        header += [f"{threads}, µs", "Melem/s", "GB/s", "of memory"]
     text = _TEXT.format(target=target)
-    return f"{text}\n{markdown.table(header, lines)}\n{_by_target(points)}"
+    if bandwidth:
+        speeds = {
+            f"{mode}_{threads}": markdown.number(speed / 1e9)
+            for (mode, threads), speed in bandwidth.items()
+        }
+        text += "\n" + _MEMORY.format(**speeds)
+    others = [point for point in points if point.loss != _BANDWIDTH]
+    return f"{text}\n{markdown.table(header, lines)}\n{_by_target(others)}"
 
 
 def rows(results):
-    del results
-    return []
+    target, points = results
+    bandwidth = _bandwidth(points)
+    goals = _NARROW_TARGETS if target == "AVX2" else _WIDE_TARGETS
+    names = {"forward": "read bandwidth", "gradient": "read-and-write bandwidth"}
+    found = []
+    for point in _best_points(results):
+        if (point.loss, point.shape) != _CASE or point.threads != 2:
+            continue
+        work = f"{point.loss} {point.mode} [2048, 32000], in process"
+        goal = f"at least {goals[point.mode]:g} × measured {names[point.mode]}"
+        share = _share(point, bandwidth)
+        if share is None:
+            found.append(row.missing(work, goal, "kernel_bench has no bandwidth"))
+        else:
+            found.append(
+                row.Row(work, goal, f"{share:.2f}", share >= goals[point.mode])
+            )
+    return found
