@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The rows of "What to reach" say what was measured."""
+
+import pathlib
+import sys
+import unittest
+
+ROOT = pathlib.Path(__file__).resolve().parents[3]
+sys.path.insert(0, str(ROOT / "benchmarks"))
+
+import against_torch  # noqa: E402
+import calls  # noqa: E402
+import latency  # noqa: E402
+import load  # noqa: E402
+import memory  # noqa: E402
+import pending  # noqa: E402
+import report  # noqa: E402
+
+MIB = 2**20
+
+
+def rounds(name, *rates):
+    return load.Rounds(name, [{"calls_per_s": rate} for rate in rates])
+
+
+def case(shape, ours, echoes, others):
+    return {"shape": shape, "in_flight": 16, "lossd": ours, "echoes": echoes,
+            "others": others}  # fmt: skip
+
+
+def tail(*pairs):
+    return load.Rounds("lossd", [{"p50_us": p50, "p99_us": p99} for p50, p99 in pairs])
+
+
+class RowsTest(unittest.TestCase):
+    def test_a_ratio_is_to_the_fastest_echo_and_of_each_round(self):
+        slow, fast = rounds("slow", 40, 50, 60), rounds("fast", 100, 200, 100)
+        ours = rounds("lossd", 90, 190, 95)
+        (row, *_) = calls.rows([case("4x10", ours, [slow, fast], {})])
+        self.assertIn("0.95 (0.90–0.95)", row.measured)
+        self.assertTrue(row.reached)
+        ours.reports[1]["calls_per_s"] = 10
+        ours.reports[2]["calls_per_s"] = 89
+        (row, *_) = calls.rows([case("4x10", ours, [slow, fast], {})])
+        self.assertFalse(row.reached)
+
+    def test_the_better_peer_counts(self):
+        others = {
+            "Python server": rounds("Python server", 10, 10),
+            "Triton": rounds("Triton", 20, 20),
+        }
+        ours = rounds("lossd", 119, 119)
+        echo = [rounds("echo", 100, 100)]
+        _, peer = calls.rows([case("32x1000", ours, echo, others)])
+        self.assertFalse(peer.reached, peer)
+        ours = rounds("lossd", 120, 120)
+        _, peer = calls.rows([case("32x1000", ours, echo, others)])
+        self.assertTrue(peer.reached, peer)
+
+    def test_without_peers_their_rows_are_there_and_not_measured(self):
+        echo, *peers = calls.rows(
+            [case("4x10", rounds("lossd", 1), [rounds("echo", 1)], {})]
+        )
+        self.assertTrue(echo.reached)
+        self.assertEqual([row.reached for row in peers], [None, None])
+        self.assertIn("--peers", peers[0].measured)
+
+    def test_the_tail_must_stay_under_three_medians(self):
+        (row,) = latency.rows([("4x10", tail((100, 299), (100, 250), (100, 900)))])
+        self.assertTrue(row.reached, row)
+        (row,) = latency.rows([("4x10", tail((100, 300), (100, 250), (100, 900)))])
+        self.assertFalse(row.reached, row)
+
+    def test_memory_is_bounded_idle_under_load_and_after_it(self):
+        good = memory.Memory(
+            idle=60 * MIB, peak=284 * MIB, after=66 * MIB, admitted=100 * MIB,
+            calls=1, errors=0,
+        )  # fmt: skip
+        self.assertEqual([row.reached for row in memory.rows(good)], [True] * 3)
+        bad = memory.Memory(
+            idle=64 * MIB, peak=285 * MIB, after=71 * MIB, admitted=100 * MIB,
+            calls=1, errors=0,
+        )  # fmt: skip
+        self.assertEqual([row.reached for row in memory.rows(bad)], [False] * 3)
+
+    def test_of_the_other_losses_the_worst_is_named(self):
+        def times(call):
+            return {"call": [call] * 3, "eager": [12.0] * 3}
+
+        cases = [
+            ("mse_loss", "1048576", "gradient", times(3.0)),
+            ("l1_loss", "1048576", "gradient", times(6.0)),
+            ("l1_loss", "1048576", "forward", times(60.0)),
+        ]
+        row = against_torch.rows(({}, cases))[-1]
+        self.assertFalse(row.reached)
+        self.assertIn("worst, l1_loss: 2.00", row.measured)
+        self.assertIn("1 of 2 reach it", row.measured)
+        row = against_torch.rows(({}, cases[:1]))[-1]
+        self.assertTrue(row.reached)
+
+    def test_the_table_counts_what_is_reached_and_what_is_not_measured(self):
+        rows = pending.rows(pending.measure(None))
+        rows += latency.rows([("4x10", tail((1, 2))), ("32x1000", tail((1, 4)))])
+        text = report.reach_section(rows)
+        self.assertIn("1 of the 2 rows measured are reached; 3 are not", text)
+        self.assertEqual(text.count("not measured:"), 3)
+        self.assertIn("**no**", text)
+
+
+if __name__ == "__main__":
+    unittest.main()
