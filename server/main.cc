@@ -20,6 +20,7 @@
 #include "server/config/settings.h"
 #include "server/engine/cpu_backend.h"
 #include "server/engine/engine.h"
+#include "server/rpc/idle_memory.h"
 #include "server/rpc/listen_address.h"
 #include "server/rpc/process_setup.h"
 #include "server/rpc/server.h"
@@ -64,7 +65,9 @@ void ServeUntilTermination(const Settings& settings, Server& server, Log& log) {
     log.Event(LogLevel::kWarning, "hangup_ignored",
               {{"hint", "settings are read at start: restart to change them"}});
   };
-  WaitForTermination(absl::InfiniteFuture(), on_hangup);
+  while (!WaitForTermination(absl::Now() + IdleMemory::kInterval, on_hangup)) {
+    server.TidyMemory();
+  }
   log.Event(
       LogLevel::kInfo, "draining",
       {{"delay", settings.drain_delay}, {"timeout", settings.drain_timeout}});

@@ -162,6 +162,35 @@ TEST(ProcessTest, AnIdleServerTakesLessThan64MiB) {
   EXPECT_LT(bytes, int64_t{64} << 20);
 }
 
+TEST(ProcessTest, MemoryOfALoadIsGivenBack) {
+  if (kSanitized) GTEST_SKIP() << "sanitizers need memory of their own";
+  LossdProcess lossd;
+  const auto stub = NewStub(lossd.listen());
+  EXPECT_TRUE(Call(stub.get(), Request(4)).ok());
+  const int64_t idle = lossd.process().ResidentBytes();
+  std::vector<std::thread> callers;
+  for (int i = 0; i < 8; ++i) {
+    callers.emplace_back([&lossd] {
+      const auto own = NewStub(lossd.listen());
+      for (int k = 0; k < 3; ++k) {
+        EXPECT_TRUE(Call(own.get(), Request(1 << 21)).ok());
+      }
+    });
+  }
+  for (std::thread& caller : callers) caller.join();
+  const int64_t loaded = lossd.process().ResidentBytes();
+  int64_t after = loaded;
+  for (int i = 0; i < 60 && after > idle + idle / 10; ++i) {
+    absl::SleepFor(absl::Milliseconds(500));
+    after = lossd.process().ResidentBytes();
+  }
+  RecordProperty("idle_kib", static_cast<int>(idle >> 10));
+  RecordProperty("loaded_kib", static_cast<int>(loaded >> 10));
+  RecordProperty("after_kib", static_cast<int>(after >> 10));
+  EXPECT_LE(after, idle + idle / 10)
+      << "it was " << idle << " before the load and " << loaded << " after it";
+}
+
 TEST(ProcessTest, ABusyPortIsAnErrorThatNamesIt) {
   LossdProcess first;
   ChildProcess second(
