@@ -241,7 +241,6 @@ bool WritePort(const std::string& path, const std::string& address) {
 
 int Main(int argc, char** argv) {
   // As lossd does: no process compared is faster by its allocator or locks.
-  KeepMessageMemory();
   SkipDeadlockDetection();
   Options options;
   std::string service = "generic";

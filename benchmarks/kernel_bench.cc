@@ -142,7 +142,6 @@ std::vector<Point> AllPoints() {
 }
 
 int Main(int argc, char** argv) {
-  KeepMessageMemory();
   benchmark::Initialize(&argc, argv);
   if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 2;
   Meter meter;

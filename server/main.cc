@@ -20,7 +20,6 @@
 #include "server/config/settings.h"
 #include "server/engine/cpu_backend.h"
 #include "server/engine/engine.h"
-#include "server/rpc/idle_memory.h"
 #include "server/rpc/listen_address.h"
 #include "server/rpc/process_setup.h"
 #include "server/rpc/server.h"
@@ -34,6 +33,8 @@ namespace {
 
 constexpr int kCannotServe = 1;
 constexpr int kBadSettings = 2;
+// A buffer that is idle for this long, or up to twice as long, is let go.
+constexpr absl::Duration kTrimInterval = absl::Seconds(5);
 
 absl::StatusOr<std::unique_ptr<Engine>> MakeEngine(const Settings& settings) {
   if (settings.default_device == Settings::DeviceClass::kCuda) {
@@ -59,14 +60,16 @@ absl::StatusOr<std::unique_ptr<Engine>> MakeEngine(const Settings& settings) {
       settings.max_idle_bytes);
 }
 
-// Serves until a signal ends it, then drains.
-void ServeUntilTermination(const Settings& settings, Server& server, Log& log) {
+// Serves until a signal ends it, then drains. Buffers that stay idle for a
+// while leave `pool`.
+void ServeUntilTermination(const Settings& settings, BufferPool& pool,
+                           Server& server, Log& log) {
   const auto on_hangup = [&log] {
     log.Event(LogLevel::kWarning, "hangup_ignored",
               {{"hint", "settings are read at start: restart to change them"}});
   };
-  while (!WaitForTermination(absl::Now() + IdleMemory::kInterval, on_hangup)) {
-    server.TidyMemory();
+  while (!WaitForTermination(absl::Now() + kTrimInterval, on_hangup)) {
+    pool.Trim();
   }
   log.Event(
       LogLevel::kInfo, "draining",
@@ -103,12 +106,11 @@ absl::Status Serve(const Settings& settings, Log& log) {
              {"threads", settings.threads},
              {"instance", settings.instance},
              {"version", ServerVersion()}});
-  ServeUntilTermination(settings, *server, log);
+  ServeUntilTermination(settings, engine->pool(), *server, log);
   return absl::OkStatus();
 }
 
 int Main(int argc, char** argv) {
-  KeepMessageMemory();
   SkipDeadlockDetection();
   SilenceParser();
   BlockTerminationSignals();

@@ -63,7 +63,6 @@ int CallRecorder::LossIndex(absl::string_view loss) const {
 
 void CallRecorder::OnArrival() {
   metrics_.in_flight().Add(1);
-  activity_.fetch_add(1, std::memory_order_relaxed);
   in_flight_.fetch_add(1);
 }
 
@@ -73,7 +72,6 @@ void CallRecorder::OnGone() {
 }
 
 void CallRecorder::OnAnswer(Method method, absl::string_view loss) {
-  activity_.fetch_add(1, std::memory_order_relaxed);
   metrics_.OnRequest(LossIndex(loss), static_cast<int>(method),
                      absl::StatusCode::kOk);
 }

@@ -35,8 +35,6 @@ class CallRecorder final : public BatchObserver {
   void OnGone();
   // How many calls have arrived that have not ended.
   int64_t in_flight() const { return in_flight_.load(); }
-  // Grows with each call that arrives and each evaluation that ends.
-  int64_t activity() const { return activity_.load(); }
 
   // The call ends with OK.
   void OnAnswer(Method method, absl::string_view loss);
@@ -72,7 +70,6 @@ class CallRecorder final : public BatchObserver {
   const std::string id_prefix_;
   std::atomic<uint64_t> last_id_ = 0;
   std::atomic<int64_t> in_flight_ = 0;
-  std::atomic<int64_t> activity_ = 0;
 };
 
 }  // namespace lossd

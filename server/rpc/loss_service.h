@@ -57,8 +57,6 @@ class LossService final : public grpc::Service {
   // How many calls have arrived and were not refused, from their headers on,
   // that have not ended.
   int64_t in_flight() const { return recorder_.in_flight(); }
-  // Grows while there is work.
-  int64_t activity() const { return recorder_.activity(); }
 
  private:
   class Item;

@@ -2,7 +2,6 @@
 
 #include "server/rpc/process_setup.h"
 
-#include <malloc.h>
 #include <pthread.h>
 
 #include <algorithm>
@@ -26,15 +25,6 @@ sigset_t TerminationSignals() {
 }
 
 }  // namespace
-
-void KeepMessageMemory() {
-  // With these a call of 4 MiB takes about half the time that it takes with
-  // glibc's own; after a burst up to 64 MiB of an arena stay resident. 32 MiB
-  // is the most that glibc takes as the first.
-  mallopt(M_MMAP_THRESHOLD, 32 << 20);
-  mallopt(M_TRIM_THRESHOLD, 64 << 20);
-  mallopt(M_ARENA_MAX, 4);
-}
 
 void SilenceParser() { google::protobuf::SetLogHandler(nullptr); }
 

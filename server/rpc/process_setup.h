@@ -11,11 +11,6 @@
 
 namespace lossd {
 
-// Keeps the memory of large messages in the process between calls: given back
-// to the system after each one, it would be cleared and mapped again page by
-// page. Call it first.
-void KeepMessageMemory();
-
 // Keeps protobuf from writing to standard error what it finds wrong with the
 // bytes of a caller, who is told instead.
 void SilenceParser();

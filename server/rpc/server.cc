@@ -18,7 +18,6 @@
 #include "grpcpp/server_builder.h"
 #include "server/base/status_macros.h"
 #include "server/rpc/call_queues.h"
-#include "server/rpc/idle_memory.h"
 #include "server/rpc/listen_address.h"
 #include "server/rpc/local_sockets.h"
 #include "server/rpc/loss_service.h"
@@ -74,7 +73,6 @@ struct Server::Impl {
   int port = 0;  // of gRPC
   std::atomic<bool> ready = true;
   bool shut_down = false;
-  std::unique_ptr<IdleMemory> memory;
   std::unique_ptr<LossService> service;
   std::unique_ptr<CallQueues> queues;
   std::unique_ptr<grpc::Server> grpc_server;
@@ -90,7 +88,6 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(
   std::unique_ptr<Server> server(new Server);
   Impl& impl = *server->impl_;
   const Settings& settings = *parts.settings;
-  impl.memory = std::make_unique<IdleMemory>(&parts.engine->pool());
   LOSSD_ASSIGN_OR_RETURN(impl.service, LossService::Create(parts));
   LOSSD_ASSIGN_OR_RETURN(server->listen_, impl.StartGrpc(settings));
   if (settings.admin_listen.has_value()) {
@@ -100,8 +97,6 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(
   }
   return server;
 }
-
-void Server::TidyMemory() { impl_->memory->Tick(impl_->service->activity()); }
 
 void Server::StopBeingReady() { impl_->StopBeingReady(); }
 

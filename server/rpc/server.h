@@ -41,10 +41,6 @@ class Server {
   const HostPort& listen() const { return listen_; }
   const std::optional<HostPort>& admin_listen() const { return admin_listen_; }
 
-  // To be called every IdleMemory::kInterval, by one thread: gives memory back
-  // that a load has left behind.
-  void TidyMemory();
-
   void StopBeingReady();
 
   // Answers calls that arrive from now on with UNAVAILABLE, waits until those
