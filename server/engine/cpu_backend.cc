@@ -31,8 +31,15 @@ struct Remainder {
   Findings findings;
 };
 
+// What finding one element anywhere costs, in elements that follow one another.
+constexpr int64_t kElementsOfLabel = 32;
+
+// The elements of a unit that a kernel touches, about.
 int64_t ElementsOf(const Job& job) {
   const Geometry& geometry = *job.geometry;
+  const bool writes = job.gradients[0].data || job.probabilities.data ||
+                      job.log_probabilities.data || job.predicted_classes;
+  if (geometry.label_only && !writes) return kElementsOfLabel;
   return geometry.row_loss ? geometry.row_length * geometry.steps : kLeaf;
 }
 

@@ -9,18 +9,26 @@
 // clang-format off
 #include "server/kernels/tiles-inl.h"
 #include "server/kernels/elementwise-inl.h"
+#include "server/kernels/elementwise_floats-inl.h"
 #include "server/kernels/rows-inl.h"
 #include "server/kernels/sequences-inl.h"
 #include "server/losses/triplet-inl.h"
 // clang-format on
 
-template <class M, class V>
+template <template <class> class Math, class V>
 Findings RunKernel(const Job& job, int64_t begin, int64_t end) {
+  using M = Math<V>;
   if constexpr (M::kSequences) {
     return SequenceKernel<M, V>::Run(job, begin, end);
   } else if constexpr (M::kRows) {
     return RowKernel<M, V>::Run(job, begin, end);
   } else {
+    // Floats, in the lanes in which the loss computes them.
+    if constexpr (V::kLanes > 1 &&
+                  M::kFloatLanes == (sizeof(typename V::Lane) == 4)) {
+      using Kernel = FloatElementwiseKernel<Math, V>;
+      if (Kernel::Fits(job)) return Kernel::Run(job, begin, end);
+    }
     return ElementwiseKernel<M, V>::Run(job, begin, end);
   }
 }
@@ -29,9 +37,9 @@ Findings RunKernel(const Job& job, int64_t begin, int64_t end) {
 // and double lanes of type D.
 template <template <class> class Math, class F, class D>
 constexpr LossKernels KernelsOf() {
-  LossKernels kernels = {nullptr, &RunKernel<Math<D>, D>};
+  LossKernels kernels = {nullptr, &RunKernel<Math, D>};
   if constexpr (Math<F>::kFloatLanes) {
-    kernels.float_lanes = &RunKernel<Math<F>, F>;
+    kernels.float_lanes = &RunKernel<Math, F>;
   }
   return kernels;
 }

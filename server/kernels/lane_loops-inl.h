@@ -48,6 +48,33 @@ LOSSD_FN void Copy(const typename V::Lane* from, typename V::Lane* to,
   std::memcpy(to, from, static_cast<size_t>(n) * sizeof(typename V::Lane));
 }
 
+// The sums of x * x, y * y and x * y over two rows.
+template <class V>
+struct DotProducts {
+  using Lane = typename V::Lane;
+  double xx, yy, xy;
+
+  DotProducts(const Lane* x, const Lane* y, int64_t length) {
+    V sum_xx = V::Set(0.0);
+    V sum_yy = V::Set(0.0);
+    V sum_xy = V::Set(0.0);
+    for (int64_t i = 0; i < length; i += V::kLanes) {
+      V a = LoadUpTo<V>(x + i, length - i);
+      V b = LoadUpTo<V>(y + i, length - i);
+      if (length - i < V::kLanes) {
+        a = Select(V::FirstN(length - i), a, V::Set(0.0));
+        b = Select(V::FirstN(length - i), b, V::Set(0.0));
+      }
+      sum_xx = sum_xx + a * a;
+      sum_yy = sum_yy + b * b;
+      sum_xy = sum_xy + a * b;
+    }
+    xx = SumOfLanes(Widen(sum_xx));
+    yy = SumOfLanes(Widen(sum_yy));
+    xy = SumOfLanes(Widen(sum_xy));
+  }
+};
+
 // The index of the first maximum; of the first NaN, if there is one.
 template <class V>
 inline int64_t FirstMaximum(const typename V::Lane* x, int64_t n) {
@@ -62,7 +89,9 @@ inline int64_t FirstMaximum(const typename V::Lane* x, int64_t n) {
 // A loss that looks at one element of each tensor at a time. Math<V> has
 // kTensors, kHasProbabilities and Evaluate(operands by slot, parameters, out);
 // an absent weight is 1. kFloatLanes: it can be computed in lanes of float.
+// kOptional: how many tensors, from the last, may be absent.
 struct ElementwiseLoss {
+  static constexpr int kOptional = 0;
   static constexpr bool kRows = false;
   static constexpr bool kSequences = false;
   static constexpr bool kFloatLanes = false;
@@ -85,11 +114,15 @@ struct RowLoss {
   static constexpr bool kSequences = false;
   static constexpr bool kFloatLanes = false;
   static constexpr bool kHasTotal = false;
+  // The loss and its gradient are those of the label's element alone, which
+  // Math<V>::EvaluateLabel(x, w, scale, gradient) gives.
   static constexpr bool kUsesLabelOnly = false;
   // The first parameter is the class index of rows to ignore.
   static constexpr bool kHasIgnoreIndex = false;
   // Evaluate notices NaN and infinity in slot 0 itself: RowResult::broken.
   static constexpr bool kInspectsInput = false;
+  // Evaluate heeds Row::streams.
+  static constexpr bool kStreams = false;
   // Rows of scratch that Evaluate wants.
   static constexpr int kWorkspaceRows = 0;
 };
@@ -122,6 +155,7 @@ struct Row {
   Lane* probability;
   Lane* log_probability;
   bool wants_predicted;
+  bool streams;     // slot 0's gradient is to go past the caches
   Lane* workspace;  // kWorkspaceRows rows, `stride` apart, not initialised
   int64_t stride;
 };
@@ -153,5 +187,10 @@ struct RowResult {
   double sums[kMaxSums] = {};  // metrics
   int64_t predicted = 0;
   int64_t underflow = 0;
-  bool broken = false;  // slot 0 holds NaN or infinity, with kInspectsInput
+  // Slot 0 may hold NaN or infinity, with kInspectsInput.
+  bool broken = false;
+  // Whether slot 0's gradient was looked at as it was written, and may hold
+  // NaN, of any kind, or infinity.
+  bool inspected = false;
+  bool broken_gradient = false;
 };

@@ -12,6 +12,7 @@ struct Lanes {
   using Lane = T;
   using Mask = LanesMask;
   using Wide = Lanes<double>;
+  using Block = Lanes;
   static constexpr int64_t kLanes = 16;
   T v[16];
 
@@ -49,6 +50,10 @@ struct Lanes {
     std::memcpy(p, x, sizeof(x));
     return LoadFloats(p);
   }
+  void Stream(T* p) const { Store(p); }
+  Lanes StreamFloats(uint8_t* p) const { return StoreFloats(p); }
+  static void EndStream() {}
+  Lanes Part(int) const { return *this; }
   static Mask FirstN(int64_t n) {
     Mask m;
     for (int i = 0; i < 16; ++i) m.set[i] = i < n;
@@ -149,6 +154,11 @@ double MaxOfLanes(const Lanes<T>& a) {
   return static_cast<double>(max);
 }
 inline double SumOfLanes(const Lanes<double>& a) { return AddLanes(a.v); }
+inline bool Any(const LanesMask& a) {
+  bool any = false;
+  for (bool set : a.set) any |= set;
+  return any;
+}
 template <class V>
 requires(V::kLanes == 16) LanesMask LaneIndexAtLeast(int64_t n) {
   LOSSD_LANES_MAP(LanesMask, r.set[i] = i >= n);

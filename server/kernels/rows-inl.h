@@ -14,7 +14,14 @@ class RowKernel {
 
   static Findings Run(const Job& job, int64_t begin, int64_t end) {
     RowKernel kernel(job);
+    if constexpr (M::kUsesLabelOnly) {
+      if (kernel.NeedsLabelsOnly()) {
+        for (int64_t row = begin; row < end; ++row) kernel.RunLabel(row);
+        return kernel.findings_;
+      }
+    }
     for (int64_t row = begin; row < end; ++row) kernel.RunRow(row);
+    if (kernel.streams_) V::EndStream();
     return kernel.findings_;
   }
 
@@ -26,7 +33,8 @@ class RowKernel {
         tile_((geometry_.row_length + V::kLanes) / V::kLanes * V::kLanes),
         scratch_((kTiles + M::kWorkspaceRows) * tile_ *
                  static_cast<int64_t>(sizeof(Lane))),
-        classes_(HasClasses() ? geometry_.row_length * 8 : 0) {
+        classes_(HasClasses() ? geometry_.row_length * 8 : 0),
+        streams_(Streams()) {
     for (int slot = 0; slot < kMaxTensors; ++slot) {
       if (job.loss->schema.tensors.size() > static_cast<size_t>(slot) &&
           job.loss->schema.tensors[slot].role == TensorRole::kMask &&
@@ -41,6 +49,19 @@ class RowKernel {
         Inspect<V>(job, slot, shared_[slot], tensor.elements, &findings_);
       }
     }
+  }
+
+  // Whether rows of slot 0's gradient go past the caches.
+  bool Streams() const {
+    const Destination& to = job_.gradients[0];
+    return M::kStreams && to.data != nullptr && geometry_.inner == 1 &&
+           IsInPlace<Lane>(to.dtype, to.data) &&
+           reinterpret_cast<uintptr_t>(to.data) % 64 == 0 &&
+           geometry_.row_length * static_cast<int64_t>(sizeof(Lane)) % 64 ==
+               0 &&
+           2 * geometry_.rows * geometry_.row_length *
+                   static_cast<int64_t>(sizeof(Lane)) >
+               kStreamingBytes;
   }
 
   static constexpr bool HasClasses() {
@@ -60,9 +81,16 @@ class RowKernel {
            row % geometry_.inner;
   }
 
+  // Sets *finite if it is known that the row is.
   const Lane* LoadRow(const TensorView& tensor, int64_t row, Lane* scratch,
-                      bool copy) const {
+                      bool copy, bool* finite) const {
     const int64_t n = geometry_.row_length;
+    *finite = false;
+    if (geometry_.inner == 1 && sizeof(Lane) == 8 &&
+        tensor.dtype == Dtype::kFloat32) {
+      *finite = WidenFloats<V>(tensor.data + First(row) * 4, n, scratch);
+      return scratch;
+    }
     if (geometry_.inner == 1 && !copy) {
       return LoadTile<V>(tensor, First(row), n, scratch);
     }
@@ -82,7 +110,8 @@ class RowKernel {
       const Operand operand = M::kOperands[slot];
       row->operand[slot] = shared_[slot];
       if (HasRows(tensor, operand)) {
-        row->operand[slot] = LoadRow(tensor, index, Scratch(slot), mask_ >= 0);
+        row->operand[slot] =
+            LoadRow(tensor, index, Scratch(slot), mask_ >= 0, &finite_[slot]);
       } else if (operand == Operand::kClass ||
                  operand == Operand::kRowOrClass) {
         row->label = tensor.IndexAt(index);
@@ -97,6 +126,7 @@ class RowKernel {
     if (ignored_) return;
     for (int slot = 0; slot < kOperandCount; ++slot) {
       if (shared_[slot] || (M::kInspectsInput && slot == 0)) continue;
+      if (row->operand[slot] && finite_[slot] && !IsBounded(slot)) continue;
       if (row->operand[slot]) {
         const bool one = M::kUsesLabelOnly && !UsesWholeRow();
         const int64_t first = one ? row->label : 0;
@@ -109,6 +139,11 @@ class RowKernel {
         Inspect<V>(job_, slot, &value, 1, &findings_);
       }
     }
+  }
+
+  bool IsBounded(int slot) const {
+    const TensorSchema& schema = job_.loss->schema.tensors[slot];
+    return schema.minimum.has_value() || schema.maximum.has_value();
   }
 
   void LoadClasses(const TensorView& tensor, int64_t index, Row<V>* row) {
@@ -159,6 +194,46 @@ class RowKernel {
     return false;
   }
 
+  // Whether nothing is read or written but the labels' elements, and zeros that
+  // are contiguous floats.
+  bool NeedsLabelsOnly() const {
+    const Destination& to = job_.gradients[0];
+    return !UsesWholeRow() && !job_.gradients[2].data &&
+           (to.data == nullptr ||
+            (to.dtype == Dtype::kFloat32 && geometry_.inner == 1));
+  }
+
+  // As RunRow, for a loss with slots 0, 1 and 2 for input, class and weight.
+  void RunLabel(int64_t index) {
+    const int64_t label = job_.arguments->tensor(1).IndexAt(index);
+    const int64_t first = First(index);
+    uint8_t* gradient = job_.gradients[0].data;
+    if (gradient) {
+      gradient += first * 4;
+      std::memset(gradient, 0, static_cast<size_t>(geometry_.row_length) * 4);
+    }
+    RowResult result;
+    if (!IsIgnored(index)) {
+      const Lane x = static_cast<Lane>(
+          job_.arguments->tensor(0).ValueAt(first + label * geometry_.inner));
+      Inspect<V>(job_, 0, &x, 1, &findings_);
+      const double w =
+          shared_[2] ? static_cast<double>(shared_[2][label]) : 1.0;
+      double scale = job_.gradient_scale;
+      if (job_.grad_output.present()) scale *= job_.grad_output.ValueAt(index);
+      double slope;
+      result.loss = M::EvaluateLabel(static_cast<double>(x), w, scale, &slope);
+      if (gradient) {
+        const float stored = CanonicalLane(static_cast<float>(slope));
+        std::memcpy(gradient + label * 4, &stored, 4);
+        result.underflow += stored == 0 && w != 0 && scale != 0;
+        findings_.result_nan |= stored != stored;
+        findings_.result_infinity |= std::isinf(stored);
+      }
+    }
+    Record(index, result);
+  }
+
   void RunRow(int64_t index) {
     Row<V> row = {};
     row.length = geometry_.row_length;
@@ -167,6 +242,7 @@ class RowKernel {
     row.mean = job_.mean;
     row.scale = job_.gradient_scale;
     row.wants_predicted = job_.predicted_classes != nullptr;
+    row.streams = streams_;
     row.workspace = Scratch(kTiles);
     row.stride = tile_;
     ignored_ = IsIgnored(index);
@@ -211,11 +287,21 @@ class RowKernel {
     log_p.Flush(row.length, &findings_, false);
     losses.Flush(row.length, &findings_, false);
     for (int slot = 0; slot < kOperandCount; ++slot) {
+      const bool inspected = slot == 0 && result.inspected;
+      if (inspected && result.broken_gradient) Canonicalize(&row);
       OutputTile<V>(job_.gradients[slot], first, geometry_.inner,
                     Scratch(tile + slot))
-          .Flush(row.length, &findings_, true);
+          .Flush(row.length, &findings_, true,
+                 inspected && !result.broken_gradient);
     }
     Record(index, result);
+  }
+
+  // One NaN for all in slot 0's gradient.
+  static void Canonicalize(Row<V>* row) {
+    for (int64_t i = 0; i < row->length; ++i) {
+      row->gradient[0][i] = CanonicalLane(row->gradient[0][i]);
+    }
   }
 
   // An ignored row gives exact zeros; its activations are still its own.
@@ -260,8 +346,10 @@ class RowKernel {
   const int64_t tile_;
   AlignedBuffer scratch_;
   AlignedBuffer classes_;
+  const bool streams_;
   int mask_ = -1;
   bool ignored_ = false;
+  bool finite_[kMaxTensors] = {};  // the operands of the row
   const Lane* shared_[kMaxTensors] = {};
   Findings findings_;
 };

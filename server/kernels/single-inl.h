@@ -18,6 +18,7 @@ struct Single {
   using Lane = double;
   using Mask = SingleMask;
   using Wide = Single;
+  using Block = Single;
   static constexpr int64_t kLanes = 1;
   double v;
 
@@ -36,6 +37,10 @@ struct Single {
     std::memcpy(p, &x, sizeof(x));
     return {static_cast<double>(x)};
   }
+  LOSSD_FN void Stream(double* p) const { Store(p); }
+  LOSSD_FN Single StreamFloats(uint8_t* p) const { return StoreFloats(p); }
+  static LOSSD_FN void EndStream() {}
+  LOSSD_FN Single Part(int) const { return *this; }
   static LOSSD_FN Mask FirstN(int64_t n) { return {n > 0}; }
 
   friend LOSSD_FN Single operator+(Single a, Single b) { return {a.v + b.v}; }
@@ -75,6 +80,7 @@ LOSSD_FN void Split(Single x, Single* m, Single* k) {
 }
 LOSSD_FN double MaxOfLanes(Single a) { return a.v; }
 LOSSD_FN double SumOfLanes(Single a) { return a.v; }
+LOSSD_FN bool Any(SingleMask a) { return a.set; }
 template <class V>
 requires std::same_as<V, Single> LOSSD_FN SingleMask
 LaneIndexAtLeast(int64_t n) {

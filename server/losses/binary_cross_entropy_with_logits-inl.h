@@ -33,6 +33,7 @@ LOSSD_FN V Log1pOfUnit(V y) {
 template <class V>
 struct Math : ElementwiseLoss {
   static constexpr int kTensors = 4;
+  static constexpr int kOptional = 2;
   static constexpr bool kFloatLanes = true;
   static constexpr bool kHasProbabilities = true;
 
@@ -45,7 +46,7 @@ struct Math : ElementwiseLoss {
     const V w = operand[kWeight];
     const V negative = one - t;
     const V positive = operand[kPosWeight] * t;
-    const V e = Exp(-Abs(x));
+    const V e = ExpUpToZero(-Abs(x));
     const V log1p_e = Log1pOfUnit(e);
     const V softplus = Max(x, zero) + log1p_e;         // -log(1 - p)
     const V softplus_minus = Max(-x, zero) + log1p_e;  // -log(p)

@@ -23,10 +23,12 @@ struct Math : RowLoss {
 
   static void Evaluate(const Row<V>& row, RowResult* result) {
     const double t = row.scalar[kTarget];
-    const double aa = Dot(row, kInput1, kInput1) + kEpsilon;
-    const double bb = Dot(row, kInput2, kInput2) + kEpsilon;
+    const DotProducts<V> dots(row.operand[kInput1], row.operand[kInput2],
+                              row.length);
+    const double aa = dots.xx + kEpsilon;
+    const double bb = dots.yy + kEpsilon;
     const double root = ScalarSqrt(aa * bb);
-    const double cosine = Dot(row, kInput1, kInput2) / root;
+    const double cosine = dots.xy / root;
     double slope = 0.0;  // of the loss, by the cosine
     if (t == 1.0) {
       result->loss = 1.0 - cosine;
@@ -42,17 +44,6 @@ struct Math : RowLoss {
   }
 
  private:
-  static double Dot(const Row<V>& row, Slot x, Slot y) {
-    V sum = V::Set(0.0);
-    for (int64_t i = 0; i < row.length; i += V::kLanes) {
-      const int64_t n = row.length - i;
-      const V product = LoadUpTo<V>(row.operand[x] + i, n) *
-                        LoadUpTo<V>(row.operand[y] + i, n);
-      sum = sum + Select(LiveLanes<V>(n), product, V::Set(0.0));
-    }
-    return SumOfLanes(Widen(sum));
-  }
-
   // slope * (other / root - own * share).
   static void Gradient(const Row<V>& row, Slot own, Slot other, double slope,
                        double root, double share) {

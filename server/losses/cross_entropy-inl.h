@@ -33,74 +33,154 @@ struct Softmax {
   bool broken = false;
 };
 
+// How the rounding of x - m is found, for the elements x of a block and their
+// maximum m.
+enum class Rounding {
+  kAny,   // whatever they are
+  kTame,  // finite, and far from overflow, or NaN
+  kFast,  // besides, no x has a greater exponent than m
+};
+
 // exp(x - m) for x <= m. The rounding of the difference is added back to first
-// order; Max turns the NaN it is for infinite x into nothing.
-template <class V>
+// order. Where x is infinite or the difference overflows, the rounding is NaN,
+// which Max turns into nothing; elsewhere it is below -1 only where the
+// exponential is 0.
+template <class V, Rounding rounding = Rounding::kAny>
 LOSSD_FN V ExpDifference(V x, V m) {
   const V s = x - m;
+  const V e = ExpUpToZero(s);
+  if constexpr (rounding == Rounding::kFast) {
+    return Fma(e, x - (s + m), e);
+  }
   const V y = s - x;
   const V lost = (x - (s - y)) - (m + y);
-  const V e = Exp(s);
+  if constexpr (rounding == Rounding::kTame) return Fma(e, lost, e);
   return Fma(e, Max(lost, V::Set(-1.0)), e);
 }
 
+// The sums of a block, and the exponentials that they are of.
 template <class V>
 struct BlockSum {
-  V max, sum, ties;
+  using Lane = typename V::Lane;
+  using Block = typename V::Block;
+  double max;
+  V sum, ties;
 
-  // Gives back exp(x - max).
-  LOSSD_FN V Add(V x, typename V::Mask live) {
-    const V zero = V::Set(0.0);
-    const V e = ExpDifference(x, max);
-    const auto tie = (x == max) & live;
-    sum = sum + Select(live & Not(x == max), e, zero);
-    ties = ties + Select(tie, V::Set(1.0), zero);
-    return e;
+  LOSSD_FN explicit BlockSum(double block_max) : max(block_max) {
+    sum = ties = V::Set(0.0);
+  }
+
+  // Adds the lanes of e, exp(x - max); or those that are live.
+  LOSSD_FN void Add(const V& x, const V& e) {
+    const auto tie = x == V::Set(max);
+    sum = Select(tie, sum, sum + e);
+    ties = Select(tie, ties + V::Set(1.0), ties);
+  }
+  LOSSD_FN void Add(const V& x, const V& e, typename V::Mask live) {
+    const auto tie = x == V::Set(max);
+    sum = Select(Not(tie) & live, sum + e, sum);
+    ties = Select(tie & live, ties + V::Set(1.0), ties);
+  }
+
+  // Reads n elements, and writes exp(x - max) of each to e unless it is null.
+  template <Rounding rounding>
+  LOSSD_FN void Run(const Lane* x, int64_t n, Lane* e) {
+    const Block maximum = Block::Set(max);
+    int64_t i = 0;
+    for (; i + Block::kLanes <= n; i += Block::kLanes) {
+      const Block logit = Block::Load(x + i);
+      const Block value = ExpDifference<Block, rounding>(logit, maximum);
+      // While this block is computed the next one is on its way.
+      for (int64_t k = 0; k < Block::kLanes; k += 64 / sizeof(Lane)) {
+        __builtin_prefetch(x + i + k + kLeaf);
+      }
+      if (e) value.Store(e + i);
+      for (int part = 0; part < Block::kLanes / V::kLanes; ++part) {
+        Add(logit.Part(part), value.Part(part));
+      }
+    }
+    for (; i < n; i += V::kLanes) {
+      const V logit = LoadUpTo<V>(x + i, n - i);
+      const V value = ExpDifference(logit, V::Set(max));
+      Add(logit, value, LiveLanes<V>(n - i));
+      if (e) StoreUpTo(value, e + i, n - i);
+    }
   }
 };
+
+// The least and the greatest of elements, NaN aside; infinity and -infinity for
+// none.
+struct Range {
+  double low, high;
+
+  Rounding rounding() const {
+    constexpr double kTame = 0x1p126;
+    if (!(low > -kTame && high < kTame)) return Rounding::kAny;
+    // Then all bits of m are at or above the last of x - m.
+    const bool covered =
+        high > 0 && low > -2.0 * LeadingBit(static_cast<float>(high));
+    return covered ? Rounding::kFast : Rounding::kTame;
+  }
+
+ private:
+  static double LeadingBit(float x) {
+    return static_cast<double>(
+        std::bit_cast<float>(std::bit_cast<uint32_t>(x) & 0x7f800000u));
+  }
+};
+
+template <class V>
+inline Range RangeOf(const typename V::Lane* x, int64_t n) {
+  using Block = typename V::Block;
+  Block most = Block::Set(-__builtin_inf());
+  Block least = Block::Set(__builtin_inf());
+  int64_t i = 0;
+  for (; i + Block::kLanes <= n; i += Block::kLanes) {
+    const Block logit = Block::Load(x + i);
+    most = Max(logit, most);
+    least = Min(logit, least);
+  }
+  V high = most.Part(0);
+  V low = least.Part(0);
+  for (int part = 1; part < Block::kLanes / V::kLanes; ++part) {
+    high = Max(most.Part(part), high);
+    low = Min(least.Part(part), low);
+  }
+  for (; i < n; i += V::kLanes) {
+    const V logit = LoadUpTo<V>(x + i, n - i);
+    high = Max(logit, high);
+    low = Min(logit, low);
+  }
+  return {-static_cast<double>(MaxOfLanes(-low)),
+          static_cast<double>(MaxOfLanes(high))};
+}
 
 // The Softmax of one block of at most kLeaf elements, and, unless `e` is null,
 // their exp(x - max), where max is that of the block.
 template <class V>
 inline Softmax ReduceBlock(const typename V::Lane* x, int64_t n,
                            typename V::Lane* e) {
-  const V zero = V::Set(0.0);
-  V max = V::Set(-__builtin_inf());
-  V flag = zero;  // 0 * x is NaN where x is NaN or infinite
-  int64_t i = 0;
-  for (; i + V::kLanes <= n; i += V::kLanes) {
-    const V logit = V::Load(x + i);
-    max = Max(logit, max);
-    flag = Fma(logit, zero, flag);
+  const Range range = RangeOf<V>(x, n);
+  const bool bottom = range.high == -__builtin_inf();
+  BlockSum<V> block(bottom ? 0.0 : range.high);
+  switch (range.rounding()) {
+    case Rounding::kAny:
+      block.template Run<Rounding::kAny>(x, n, e);
+      break;
+    case Rounding::kTame:
+      block.template Run<Rounding::kTame>(x, n, e);
+      break;
+    default:
+      block.template Run<Rounding::kFast>(x, n, e);
   }
-  if (i < n) {
-    const V logit = V::LoadFirst(x + i, n - i);
-    max = Max(logit, max);
-    flag = Fma(logit, zero, flag);
-  }
-  const double block_max = static_cast<double>(MaxOfLanes(max));
-
-  BlockSum<V> block;
-  const bool bottom = block_max == -__builtin_inf();
-  block.max = V::Set(bottom ? 0.0 : block_max);
-  block.sum = block.ties = V::Set(0.0);
-  const auto all = V::FirstN(V::kLanes);
-  for (i = 0; i + V::kLanes <= n; i += V::kLanes) {
-    const V value = block.Add(V::Load(x + i), all);
-    if (e) value.Store(e + i);
-  }
-  if (i < n) {
-    const V value = block.Add(V::LoadFirst(x + i, n - i), V::FirstN(n - i));
-    if (e) value.StoreFirst(e + i, n - i);
-  }
-
-  Softmax result;
-  result.broken = MaxOfLanes(Select(flag == zero, zero, V::Set(1.0))) > 0;
-  result.max = block_max;
   const double sum = SumOfLanes(Widen(block.sum));
+  Softmax result;
+  result.max = range.high;
   result.others = sum + (SumOfLanes(Widen(block.ties)) - 1.0);
-  if (block_max == __builtin_inf()) result.others = __builtin_nan("");
+  if (result.max == __builtin_inf()) result.others = __builtin_nan("");
   if (bottom) result.others = sum - 1.0;  // -1, or NaN if the block has NaN
+  result.broken = sum != sum || range.low == -__builtin_inf() ||
+                  range.high == __builtin_inf();
   return result;
 }
 
@@ -146,22 +226,24 @@ struct Math : RowLoss {
                                           Operand::kShared};
   static constexpr bool kFloatLanes = true;
   static constexpr bool kInspectsInput = true;
-  static constexpr int kWorkspaceRows = 1;
+  static constexpr int kWorkspaceRows = 2;
+  static constexpr bool kStreams = true;
 
   static void Evaluate(const Row<V>& row, RowResult* result) {
     const Lane* x = row.operand[kInput];
     const bool index = row.operand[kTarget] == nullptr &&
                        row.parameters[kLabelSmoothing] == 0.0;
-    const Softmax softmax = Reduce<V>(
-        x, row.length, index ? row.gradient[kInput] : nullptr, row.workspace);
+    // Where the gradient goes past the caches, the exponentials must not.
+    Lane* e = index ? row.gradient[kInput] : nullptr;
+    if (e && row.streams) e = row.workspace + row.stride;
+    const Softmax softmax = Reduce<V>(x, row.length, e, row.workspace);
     result->broken = softmax.broken;
     const double log1p_d = ScalarLog1p(softmax.others);
     if (index) {
       const double y = static_cast<double>(x[row.label]);
       const double w = WeightOf(row, row.label);
       result->loss = w * (log1p_d + (softmax.max - y));
-      if (row.gradient[kInput])
-        IndexGradient(row, softmax, w * row.scale, result);
+      if (e) IndexGradient(row, e, softmax, w * row.scale, result);
     } else if constexpr (sizeof(Lane) == 8) {
       Dense(row, softmax, log1p_d, result);
     }
@@ -174,45 +256,85 @@ struct Math : RowLoss {
                                 : 1.0;
   }
 
-  // Scales the exponentials that Reduce left, block by block.
-  static void IndexGradient(const Row<V>& row, const Softmax& softmax,
-                            double scale, RowResult* result) {
-    Lane* g = row.gradient[kInput];
-    const V zero = V::Set(0.0);
-    V zeros = zero;
+  // Scales the exponentials e that Reduce left, block by block.
+  static void IndexGradient(const Row<V>& row, const Lane* e,
+                            const Softmax& softmax, double scale,
+                            RowResult* result) {
+    Scaled scaled;
     for (int64_t begin = 0; begin < row.length; begin += kLeaf) {
-      const int64_t end =
-          row.length - begin < kLeaf ? row.length : begin + kLeaf;
       const double max = static_cast<double>(row.workspace[begin / kLeaf]);
       const double shift =
           max == softmax.max ? 1.0 : ScalarExp(max - softmax.max);
-      const V factor = V::Set(scale * shift / (1.0 + softmax.others));
-      for (int64_t i = begin; i < end; i += V::kLanes) {
-        const V value = LoadUpTo<V>(g + i, end - i) * factor;
-        const auto none = (value == zero) & LiveLanes<V>(end - i);
-        zeros = zeros + Select(none, V::Set(1.0), zero);
-        StoreUpTo(Canonical(value), g + i, end - i);
+      const double factor = scale * shift / (1.0 + softmax.others);
+      const int64_t n = row.length - begin < kLeaf ? row.length - begin : kLeaf;
+      if (row.streams) {
+        scaled.template Run<true>(e + begin, n, factor,
+                                  row.gradient[kInput] + begin);
+      } else {
+        scaled.template Run<false>(e + begin, n, factor,
+                                   row.gradient[kInput] + begin);
       }
     }
+    Lane* g = row.gradient[kInput];
     const double others =
         Others(softmax, static_cast<double>(row.operand[kInput][row.label]));
     const double exact = -(others * scale / (1.0 + softmax.others));
-    if (SumOfLanes(Widen(zeros)) > 0 && scale != 0) {
-      result->underflow += LostElements(row);
-    }
-    g[row.label] = CanonicalLane(static_cast<Lane>(exact));
+    if (scaled.HasZero() && scale != 0) result->underflow += LostElements(row);
+    g[row.label] = static_cast<Lane>(exact);
     result->underflow += g[row.label] == 0 && exact != 0;
+    result->inspected = true;
+    result->broken_gradient = scaled.IsBroken() || exact - exact != 0;
   }
+
+  // Products of the exponentials with a factor, and what was noticed of them.
+  struct Scaled {
+    using Block = typename V::Block;
+    Block flag, zeros;  // NaN, and above 0, where there is one
+
+    Scaled() { flag = zeros = Block::Set(0.0); }
+    bool IsBroken() const { return Any(Not(flag == Block::Set(0.0))); }
+    bool HasZero() const { return Any(Not(zeros == Block::Set(0.0))); }
+
+    LOSSD_FN void Note(const Block& value) {
+      flag = Fma(value, Block::Set(0.0), flag);
+      zeros = Select(value == Block::Set(0.0), Block::Set(1.0), zeros);
+    }
+    template <bool streams>
+    LOSSD_FN void Run(const Lane* e, int64_t n, double factor, Lane* to) {
+      const Block f = Block::Set(factor);
+      int64_t i = 0;
+      for (; i + Block::kLanes <= n; i += Block::kLanes) {
+        const Block value = Block::Load(e + i) * f;
+        Note(value);
+        if constexpr (streams) {
+          value.Stream(to + i);
+        } else {
+          value.Store(to + i);
+        }
+      }
+      if (i < n) {
+        const Block value = Block::LoadFirst(e + i, n - i) * f;
+        Note(value);
+        value.StoreFirst(to + i, n - i);
+      }
+    }
+  };
 
   // Gradients beside the label's that are 0 for a logit above -infinity.
   static int64_t LostElements(const Row<V>& row) {
-    int64_t lost = 0;
-    for (int64_t i = 0; i < row.length; ++i) {
-      const bool above =
-          static_cast<double>(row.operand[kInput][i]) > -__builtin_inf();
-      lost += i != row.label && row.gradient[kInput][i] == 0 && above;
+    const Lane* x = row.operand[kInput];
+    const Lane* g = row.gradient[kInput];
+    const V zero = V::Set(0.0);
+    V lost = zero;
+    for (int64_t i = 0; i < row.length; i += V::kLanes) {
+      const int64_t n = row.length - i;
+      const auto none = (LoadUpTo<V>(g + i, n) == zero) &
+                        (LoadUpTo<V>(x + i, n) > V::Set(-__builtin_inf()));
+      lost = lost + Select(none & LiveLanes<V>(n), V::Set(1.0), zero);
     }
-    return lost;
+    const bool label = g[row.label] == 0 &&
+                       static_cast<double>(x[row.label]) > -__builtin_inf();
+    return static_cast<int64_t>(SumOfLanes(Widen(lost))) - label;
   }
 
   // The mass on the classes from i on without weights: (1 - e) * q_c + e / C.

@@ -13,6 +13,7 @@ enum Slot { kInput, kTarget, kWeight };
 template <class V>
 struct Math : ElementwiseLoss {
   static constexpr int kTensors = 3;
+  static constexpr int kOptional = 1;
   static constexpr bool kFloatLanes = true;
   static constexpr bool kHasProbabilities = false;
 

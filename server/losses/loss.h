@@ -52,6 +52,8 @@ struct Geometry {
   int64_t inner = 1;
   int64_t steps = 1;
   bool loss_per_element = false;  // else one loss a row
+  // Of a row only the class's element is read, unless activations are wanted.
+  bool label_only = false;
 
   // By slot: the shape under which a tensor broadcasts to loss_shape (to slot
   // 0's shape in a row loss), where that is not its own.

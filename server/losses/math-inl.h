@@ -18,6 +18,8 @@
 //   < <= > >= == giving a mask, & | and Not on masks; Select(mask, a, b)
 //   Max(a, b) = a > b ? a : b, Min(a, b) = a < b ? a : b (b where one is NaN)
 //   Pow2(k) = 2^k for integral k in the range of normal numbers
+//   Any(mask); V::Block, as many V as are computed best at a time, with
+//   Part(i), the i-th of them
 //   Split(x, &m, &k): positive normal x = m * 2^k with m in [sqrt(1/2),
 //   sqrt(2)) Widen(v): V::Wide
 //
@@ -53,7 +55,8 @@ struct Constants<double> {
   static constexpr double kSubnormalExponent = 54.0;
 };
 
-// The nearest integer, ties to even, for |x| far below 2^22.
+// The nearest integer, ties to even, for |x| far below 2^22. An arithmetic type
+// may have an instruction for it: nothing depends on the sign of a zero.
 template <class V>
 LOSSD_FN V RoundToInteger(V x) {
   const V magic = V::Set(Constants<typename V::Lane>::kRound);
@@ -92,17 +95,29 @@ LOSSD_FN V ScaleByPow2(V p, V k) {
   return p * Pow2(half) * Pow2(k - half);
 }
 
+// exp(x) for x in [kExpLow, kExpHigh], or NaN.
+template <class V>
+LOSSD_FN V ExpClamped(V x) {
+  using K = Constants<typename V::Lane>;
+  const V k = RoundToInteger(x * V::Set(0x1.71547652b82fep0));
+  V r = Fma(k, V::Set(-K::kLn2High), x);
+  r = Fma(k, V::Set(-K::kLn2Low), r);
+  return ScaleByPow2(ExpReduced(r), k);
+}
+
 // exp(x): at most 2 ulp in float, 1 in double, subnormal results included;
 // exactly 1 at 0; NaN stays NaN.
 template <class V>
 LOSSD_FN V Exp(V x) {
   using K = Constants<typename V::Lane>;
   // Max and Min give their second operand where one is NaN.
-  const V clamped = Min(V::Set(K::kExpHigh), Max(V::Set(K::kExpLow), x));
-  const V k = RoundToInteger(clamped * V::Set(0x1.71547652b82fep0));
-  V r = Fma(-k, V::Set(K::kLn2High), clamped);
-  r = Fma(-k, V::Set(K::kLn2Low), r);
-  return ScaleByPow2(ExpReduced(r), k);
+  return ExpClamped(Min(V::Set(K::kExpHigh), Max(V::Set(K::kExpLow), x)));
+}
+
+// The same for x <= 0, or NaN.
+template <class V>
+LOSSD_FN V ExpUpToZero(V x) {
+  return ExpClamped(Max(V::Set(Constants<typename V::Lane>::kExpLow), x));
 }
 
 // The series of log(1 + f) after FDLIBM: s * (f^2 / 2 + R) of its notation.
@@ -172,11 +187,26 @@ LOSSD_FN V Log1p(V x) {
   return Select(u < zero, V::Set(__builtin_nan("")), result);
 }
 
+// The same for x in [0, 1], or NaN.
+template <class V>
+LOSSD_FN V Log1pUpToOne(V x) {
+  const V zero = V::Set(0.0);
+  const V one = V::Set(1.0);
+  const V u = one + x;
+  V m, k;
+  Split(u, &m, &k);
+  const V lost = (x - (u - one)) / u;
+  const auto near = x < V::Set(0.41);
+  const V result = LogCombine(Select(near, zero, k), Select(near, x, m - one),
+                              Select(near, zero, lost));
+  return Select(x == x, result, x);
+}
+
 // softplus(-|x|) = log(1 + exp(-|x|)), and exp(-|x|) itself.
 template <class V>
 LOSSD_FN V SoftplusOfMinusAbs(V x, V* exp_of_minus_abs) {
-  *exp_of_minus_abs = Exp(-Abs(x));
-  return Log1p(*exp_of_minus_abs);
+  *exp_of_minus_abs = ExpUpToZero(-Abs(x));
+  return Log1pUpToOne(*exp_of_minus_abs);
 }
 
 // a * b, but 0 where a is 0, whatever b is.

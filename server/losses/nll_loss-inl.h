@@ -16,16 +16,24 @@ struct Math : RowLoss {
                                           Operand::kShared};
   static constexpr bool kUsesLabelOnly = true;
 
+  static double EvaluateLabel(double x, double w, double scale,
+                              double* gradient) {
+    *gradient = -(w * scale);
+    return -(w * x);
+  }
+
   static void Evaluate(const Row<V>& row, RowResult* result) {
     using Lane = typename V::Lane;
     const Lane* x = row.operand[kInput];
     const double w = row.operand[kWeight]
                          ? static_cast<double>(row.operand[kWeight][row.label])
                          : 1.0;
-    result->loss = -(w * static_cast<double>(x[row.label]));
+    double gradient;
+    result->loss = EvaluateLabel(static_cast<double>(x[row.label]), w,
+                                 row.scale, &gradient);
     if (Lane* g = row.gradient[kInput]) {
       FillZero<V>(g, row.length);
-      g[row.label] = CanonicalLane(static_cast<Lane>(-(w * row.scale)));
+      g[row.label] = CanonicalLane(static_cast<Lane>(gradient));
       result->underflow += g[row.label] == 0 && w != 0 && row.scale != 0;
     }
     if (row.log_probability) Copy<V>(x, row.log_probability, row.length);

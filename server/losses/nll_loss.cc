@@ -47,6 +47,7 @@ Geometry Plan(const Arguments& arguments, Violations* violations) {
   geometry.ignored_count = counts.ignored;
   geometry.mean_denominator = counts.weight;
   geometry.counted = counts.known;
+  geometry.label_only = true;
   return geometry;
 }
 

@@ -15,6 +15,7 @@ enum Parameter { kBeta };
 template <class V>
 struct Math : ElementwiseLoss {
   static constexpr int kTensors = 3;
+  static constexpr int kOptional = 1;
   static constexpr bool kFloatLanes = true;
   static constexpr bool kHasProbabilities = false;
 

@@ -15,6 +15,35 @@ LOSSD_FN V Power(V u, V p) {
   return Select(u == V::Set(0.0), u, Exp(p * Log(u)));
 }
 
+// The elements of x - y + eps.
+template <class V>
+struct RowDifference {
+  using Lane = typename V::Lane;
+  const Lane* x;
+  const Lane* y;
+  int64_t length;
+  double eps;
+
+  LOSSD_FN V At(int64_t i) const {
+    const int64_t n = length - i;
+    if (n >= V::kLanes) {
+      return (V::Load(x + i) - V::Load(y + i)) + V::Set(eps);
+    }
+    const V u = (V::LoadFirst(x + i, n) - V::LoadFirst(y + i, n)) + V::Set(eps);
+    return Select(V::FirstN(n), u, V::Set(0.0));
+  }
+};
+
+template <class V>
+inline double SumOfSquares(const RowDifference<V>& difference) {
+  V sum = V::Set(0.0);
+  for (int64_t i = 0; i < difference.length; i += V::kLanes) {
+    const V u = difference.At(i);
+    sum = Fma(u, u, sum);
+  }
+  return SumOfLanes(Widen(sum));
+}
+
 // The norm of degree p of x - y + eps, and its gradient with respect to x as
 // PyTorch has it (Distance.cpp, FunctionsManual.cpp), with u = x - y + eps:
 // degree 2: u / |u|, 0 where |u| is 0; degree 1: sign(u); infinity: sign(u)
@@ -23,55 +52,60 @@ LOSSD_FN V Power(V u, V p) {
 template <class V>
 struct NormDistance {
   using Lane = typename V::Lane;
-  const Lane* x;
-  const Lane* y;
-  int64_t length;
-  double p;
-  double eps;
+  const RowDifference<V> difference;
+  const double p;
   double value = 0.0;
-  double largest = 0.0;
-  double largest_count = 0.0;
+  double largest = 0.0;        // with degree infinity
+  double largest_count = 0.0;  // likewise
 
-  NormDistance(const Lane* from, const Lane* to, int64_t n, double degree,
-               double epsilon)
-      : x(from), y(to), length(n), p(degree), eps(epsilon) {
+  NormDistance(const Lane* x, const Lane* y, int64_t length, double degree,
+               double eps)
+      : difference{x, y, length, eps}, p(degree) {
+    if (p == 2.0) {
+      value = ScalarSqrt(SumOfSquares(difference));
+    } else if (p == 1.0) {
+      value = Sum();
+    } else if (p == __builtin_inf()) {
+      FindLargest();
+    } else {
+      const double total = SumOfPowers();
+      value = total == 0.0 ? 0.0 : ScalarExp(ScalarLog(total) / p);
+    }
+  }
+
+  double Sum() const {
     V sum = V::Set(0.0);
+    for (int64_t i = 0; i < difference.length; i += V::kLanes) {
+      sum = sum + Abs(difference.At(i));
+    }
+    return SumOfLanes(Widen(sum));
+  }
+
+  double SumOfPowers() const {
+    V sum = V::Set(0.0);
+    for (int64_t i = 0; i < difference.length; i += V::kLanes) {
+      sum = sum + Power(Abs(difference.At(i)), V::Set(p));
+    }
+    return SumOfLanes(Widen(sum));
+  }
+
+  void FindLargest() {
     V most = V::Set(0.0);
     V nan = V::Set(0.0);
-    for (int64_t i = 0; i < length; i += V::kLanes) {
-      const V u = Abs(Difference(i));
+    for (int64_t i = 0; i < difference.length; i += V::kLanes) {
+      const V u = Abs(difference.At(i));
       most = Max(u, most);
       nan = nan + Select(u == u, V::Set(0.0), u);
-      if (p == 2.0) sum = Fma(u, u, sum);
-      if (p == 1.0) sum = sum + u;
-      if (p != 1.0 && p != 2.0 && p < __builtin_inf()) {
-        sum = sum + Power(u, V::Set(p));
-      }
     }
     largest = static_cast<double>(MaxOfLanes(most));
-    const double total = SumOfLanes(Widen(sum));
-    value = p == 2.0   ? ScalarSqrt(total)
-            : p == 1.0 ? total
-            : p == __builtin_inf()
-                ? largest + SumOfLanes(Widen(nan))
-                : (total == 0.0 ? 0.0 : ScalarExp(ScalarLog(total) / p));
-    if (p == __builtin_inf()) largest_count = CountLargest();
-  }
-
-  LOSSD_FN V Difference(int64_t i) const {
-    const int64_t n = length - i;
-    const V u = (LoadUpTo<V>(x + i, n) - LoadUpTo<V>(y + i, n)) + V::Set(eps);
-    return Select(LiveLanes<V>(n), u, V::Set(0.0));
-  }
-
-  double CountLargest() const {
+    value = largest + SumOfLanes(Widen(nan));
     V count = V::Set(0.0);
-    for (int64_t i = 0; i < length; i += V::kLanes) {
-      const auto hit =
-          (Abs(Difference(i)) == V::Set(largest)) & LiveLanes<V>(length - i);
+    for (int64_t i = 0; i < difference.length; i += V::kLanes) {
+      const auto hit = (Abs(difference.At(i)) == V::Set(largest)) &
+                       LiveLanes<V>(difference.length - i);
       count = count + Select(hit, V::Set(1.0), V::Set(0.0));
     }
-    return SumOfLanes(Widen(count));
+    largest_count = SumOfLanes(Widen(count));
   }
 
   // scale * the gradients with respect to x and y.
@@ -82,12 +116,12 @@ struct NormDistance {
 
   LOSSD_FN V Slope(int64_t i, double scale) const {
     const V zero = V::Set(0.0);
-    const V u = Difference(i);
+    const V u = difference.At(i);
     const V s = V::Set(scale);
+    if (p == 2.0) return value == 0.0 ? zero : u / V::Set(value) * s;
     // At NaN the sign is 0, as at 0.
     const V sign = Select(u > zero, s, Select(u < zero, -s, zero));
     if (p == 1.0) return sign;
-    if (p == 2.0) return value == 0.0 ? zero : u / V::Set(value) * s;
     if (p == __builtin_inf()) {
       if (value != value) return V::Set(value);
       return Select(Abs(u) == V::Set(largest), sign / V::Set(largest_count),

@@ -19,35 +19,16 @@ enum DistanceFunction {
 };
 
 template <class V>
-inline double Dot(const typename V::Lane* x, const typename V::Lane* y,
-                  int64_t length) {
-  V sum = V::Set(0.0);
-  for (int64_t i = 0; i < length; i += V::kLanes) {
-    const int64_t n = length - i;
-    const V product = LoadUpTo<V>(x + i, n) * LoadUpTo<V>(y + i, n);
-    sum = sum + Select(LiveLanes<V>(n), product, V::Set(0.0));
-  }
-  return SumOfLanes(Widen(sum));
-}
-
-template <class V>
 struct SquaredDistance {
   using Lane = typename V::Lane;
-  const NormDistance<V> norm;
-  double value;
+  const RowDifference<V> difference;
+  const double value;
 
   SquaredDistance(const Lane* x, const Lane* y, int64_t length)
-      : norm(x, y, length, 1.0, 0.0) {
-    V sum = V::Set(0.0);
-    for (int64_t i = 0; i < length; i += V::kLanes) {
-      const V u = norm.Difference(i);
-      sum = Fma(u, u, sum);
-    }
-    value = SumOfLanes(Widen(sum));
-  }
+      : difference{x, y, length, 0.0}, value(SumOfSquares(difference)) {}
 
   LOSSD_FN void Gradient(int64_t i, double scale, V* of_x, V* of_y) const {
-    *of_x = norm.Difference(i) * V::Set(2.0 * scale);
+    *of_x = difference.At(i) * V::Set(2.0 * scale);
     *of_y = -*of_x;
   }
 };
@@ -66,11 +47,12 @@ struct CosineDistance {
 
   CosineDistance(const Lane* from, const Lane* to, int64_t n)
       : x(from), y(to), length(n) {
-    x_norm = ScalarSqrt(Dot<V>(x, x, n));
-    y_norm = ScalarSqrt(Dot<V>(y, y, n));
+    const DotProducts<V> dots(x, y, n);
+    x_norm = ScalarSqrt(dots.xx);
+    y_norm = ScalarSqrt(dots.yy);
     x_size = x_norm < kEpsilon ? kEpsilon : x_norm;
     y_size = y_norm < kEpsilon ? kEpsilon : y_norm;
-    dot = Dot<V>(x, y, n);
+    dot = dots.xy;
     value = 1.0 - dot / (x_size * y_size);
   }
 

@@ -1,24 +1,34 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The arithmetic type of 16 lanes in Highway vectors: one to four registers, by
-// the instruction set.
+// The arithmetic type of N lanes in Highway vectors: 16 in one to four
+// registers, by the instruction set, and a Block of them.
 
 namespace hn = hwy::HWY_NAMESPACE;
 
-template <class T>
+// Lanes of a Block: as many as the registers hold without spilling. Two
+// registers of float and four of double hide the latency of an operation behind
+// the others'.
+#if HWY_TARGET <= HWY_AVX3
+constexpr int kBlockLanes = 32;
+#else
+constexpr int kBlockLanes = 16;
+#endif
+
+template <class T, int N>
 struct PackMask {
   using D = hn::CappedTag<T, 16>;
-  static constexpr int kRegisters = 16 / static_cast<int>(hn::MaxLanes(D()));
+  static constexpr int kRegisters = N / static_cast<int>(hn::MaxLanes(D()));
   hn::Mask<D> m[kRegisters];
 };
 
-template <class T>
+template <class T, int N = 16>
 struct Pack {
   using D = hn::CappedTag<T, 16>;
   using Lane = T;
-  using Mask = PackMask<T>;
-  using Wide = Pack<double>;
-  static constexpr int64_t kLanes = 16;
+  using Mask = PackMask<T, N>;
+  using Wide = Pack<double, N>;
+  using Block = Pack<T, kBlockLanes>;
+  static constexpr int64_t kLanes = N;
   static constexpr int64_t kWidth = static_cast<int>(hn::MaxLanes(D()));
   static constexpr int kRegisters = Mask::kRegisters;
   hn::Vec<D> r[kRegisters];
@@ -35,15 +45,15 @@ struct Pack {
     return p;
   }
   static LOSSD_FN Pack LoadFirst(const T* from, int64_t n) {
-    HWY_ALIGN T lanes[16];
-    for (int i = 0; i < 16; ++i) lanes[i] = from[i < n ? i : 0];
+    HWY_ALIGN T lanes[N];
+    for (int i = 0; i < N; ++i) lanes[i] = from[i < n ? i : 0];
     return Load(lanes);
   }
   LOSSD_FN void Store(T* to) const {
     for (int i = 0; i < kRegisters; ++i) hn::StoreU(r[i], D(), to + i * kWidth);
   }
   LOSSD_FN void StoreFirst(T* to, int64_t n) const {
-    HWY_ALIGN T lanes[16];
+    HWY_ALIGN T lanes[N];
     Store(lanes);
     for (int i = 0; i < n; ++i) to[i] = lanes[i];
   }
@@ -76,6 +86,36 @@ struct Pack {
       return p;
     }
   }
+  // As Store and StoreFloats, past the caches; `to` is aligned to 64 bytes.
+  LOSSD_FN void Stream(T* to) const {
+    for (int i = 0; i < kRegisters; ++i) hn::Stream(r[i], D(), to + i * kWidth);
+  }
+  LOSSD_FN Pack StreamFloats(uint8_t* to) const {
+    auto* floats = reinterpret_cast<float*>(to);
+    if constexpr (sizeof(T) == 4) {
+      Stream(floats);
+      return *this;
+    } else {
+      const hn::Rebind<float, D> half;
+      Pack p;
+      for (int i = 0; i < kRegisters; ++i) {
+        const auto narrow = hn::DemoteTo(half, r[i]);
+        hn::Stream(narrow, half, floats + i * kWidth);
+        p.r[i] = hn::PromoteTo(D(), narrow);
+      }
+      return p;
+    }
+  }
+  static LOSSD_FN void EndStream() { hwy::FlushStream(); }
+
+  // The 16 lanes from 16 * index on.
+  LOSSD_FN Pack<T, 16> Part(int index) const {
+    Pack<T, 16> p;
+    for (int i = 0; i < Pack<T, 16>::kRegisters; ++i) {
+      p.r[i] = r[index * Pack<T, 16>::kRegisters + i];
+    }
+    return p;
+  }
   static LOSSD_FN Mask FirstN(int64_t n) {
     Mask m;
     for (int i = 0; i < kRegisters; ++i) {
@@ -86,24 +126,26 @@ struct Pack {
   }
 };
 
-#define LOSSD_PACK_MAP(Result, expression)                  \
-  Result p;                                                 \
-  for (int i = 0; i < Pack<T>::kRegisters; ++i) expression; \
+#define LOSSD_PACK_MAP(expression)                             \
+  for (int i = 0; i < Pack<T, N>::kRegisters; ++i) expression; \
   return p
-#define LOSSD_PACK_BINARY(op, function)                              \
-  template <class T>                                                 \
-  LOSSD_FN Pack<T> operator op(const Pack<T>& a, const Pack<T>& b) { \
-    LOSSD_PACK_MAP(Pack<T>, p.r[i] = hn::function(a.r[i], b.r[i]));  \
+#define LOSSD_PACK_BINARY(op, function)                                       \
+  template <class T, int N>                                                   \
+  LOSSD_FN Pack<T, N> operator op(const Pack<T, N>& a, const Pack<T, N>& b) { \
+    Pack<T, N> p;                                                             \
+    LOSSD_PACK_MAP(p.r[i] = hn::function(a.r[i], b.r[i]));                    \
   }
 LOSSD_PACK_BINARY(+, Add)
 LOSSD_PACK_BINARY(-, Sub)
 LOSSD_PACK_BINARY(*, Mul)
 LOSSD_PACK_BINARY(/, Div)
 #undef LOSSD_PACK_BINARY
-#define LOSSD_PACK_COMPARE(op, function)                                 \
-  template <class T>                                                     \
-  LOSSD_FN PackMask<T> operator op(const Pack<T>& a, const Pack<T>& b) { \
-    LOSSD_PACK_MAP(PackMask<T>, p.m[i] = hn::function(a.r[i], b.r[i]));  \
+#define LOSSD_PACK_COMPARE(op, function)                     \
+  template <class T, int N>                                  \
+  LOSSD_FN PackMask<T, N> operator op(const Pack<T, N>& a,   \
+                                      const Pack<T, N>& b) { \
+    PackMask<T, N> p;                                        \
+    LOSSD_PACK_MAP(p.m[i] = hn::function(a.r[i], b.r[i]));   \
   }
 LOSSD_PACK_COMPARE(<, Lt)
 LOSSD_PACK_COMPARE(<=, Le)
@@ -112,98 +154,129 @@ LOSSD_PACK_COMPARE(>=, Ge)
 LOSSD_PACK_COMPARE(==, Eq)
 #undef LOSSD_PACK_COMPARE
 
-template <class T>
-LOSSD_FN PackMask<T> operator&(const PackMask<T>& a, const PackMask<T>& b) {
-  LOSSD_PACK_MAP(PackMask<T>, p.m[i] = hn::And(a.m[i], b.m[i]));
+template <class T, int N>
+LOSSD_FN PackMask<T, N> operator&(const PackMask<T, N>& a,
+                                  const PackMask<T, N>& b) {
+  PackMask<T, N> p;
+  LOSSD_PACK_MAP(p.m[i] = hn::And(a.m[i], b.m[i]));
 }
-template <class T>
-LOSSD_FN PackMask<T> operator|(const PackMask<T>& a, const PackMask<T>& b) {
-  LOSSD_PACK_MAP(PackMask<T>, p.m[i] = hn::Or(a.m[i], b.m[i]));
+template <class T, int N>
+LOSSD_FN PackMask<T, N> operator|(const PackMask<T, N>& a,
+                                  const PackMask<T, N>& b) {
+  PackMask<T, N> p;
+  LOSSD_PACK_MAP(p.m[i] = hn::Or(a.m[i], b.m[i]));
 }
-template <class T>
-LOSSD_FN PackMask<T> Not(const PackMask<T>& a) {
-  LOSSD_PACK_MAP(PackMask<T>, p.m[i] = hn::Not(a.m[i]));
+template <class T, int N>
+LOSSD_FN PackMask<T, N> Not(const PackMask<T, N>& a) {
+  PackMask<T, N> p;
+  LOSSD_PACK_MAP(p.m[i] = hn::Not(a.m[i]));
 }
-template <class T>
-LOSSD_FN Pack<T> operator-(const Pack<T>& a) {
-  LOSSD_PACK_MAP(Pack<T>, p.r[i] = hn::Neg(a.r[i]));
+template <class T, int N>
+LOSSD_FN Pack<T, N> operator-(const Pack<T, N>& a) {
+  Pack<T, N> p;
+  LOSSD_PACK_MAP(p.r[i] = hn::Neg(a.r[i]));
 }
-template <class T>
-LOSSD_FN Pack<T> Fma(const Pack<T>& a, const Pack<T>& b, const Pack<T>& c) {
-  LOSSD_PACK_MAP(Pack<T>, p.r[i] = hn::MulAdd(a.r[i], b.r[i], c.r[i]));
+template <class T, int N>
+LOSSD_FN Pack<T, N> Fma(const Pack<T, N>& a, const Pack<T, N>& b,
+                        const Pack<T, N>& c) {
+  Pack<T, N> p;
+  LOSSD_PACK_MAP(p.r[i] = hn::MulAdd(a.r[i], b.r[i], c.r[i]));
 }
-template <class T>
-LOSSD_FN Pack<T> Abs(const Pack<T>& a) {
-  LOSSD_PACK_MAP(Pack<T>, p.r[i] = hn::Abs(a.r[i]));
+template <class T, int N>
+LOSSD_FN Pack<T, N> Abs(const Pack<T, N>& a) {
+  Pack<T, N> p;
+  LOSSD_PACK_MAP(p.r[i] = hn::Abs(a.r[i]));
 }
-template <class T>
-LOSSD_FN Pack<T> Select(const PackMask<T>& m, const Pack<T>& a,
-                        const Pack<T>& b) {
-  LOSSD_PACK_MAP(Pack<T>, p.r[i] = hn::IfThenElse(m.m[i], a.r[i], b.r[i]));
+template <class T, int N>
+LOSSD_FN Pack<T, N> Select(const PackMask<T, N>& m, const Pack<T, N>& a,
+                           const Pack<T, N>& b) {
+  Pack<T, N> p;
+  LOSSD_PACK_MAP(p.r[i] = hn::IfThenElse(m.m[i], a.r[i], b.r[i]));
 }
 // On x86 the instructions give their second operand where one is NaN; elsewhere
 // the comparison is spelled out.
-template <class T>
-LOSSD_FN Pack<T> Max(const Pack<T>& a, const Pack<T>& b) {
+template <class T, int N>
+LOSSD_FN Pack<T, N> Max(const Pack<T, N>& a, const Pack<T, N>& b) {
 #if HWY_ARCH_X86
-  LOSSD_PACK_MAP(Pack<T>, p.r[i] = hn::Max(a.r[i], b.r[i]));
+  Pack<T, N> p;
+  LOSSD_PACK_MAP(p.r[i] = hn::Max(a.r[i], b.r[i]));
 #else
   return Select(a > b, a, b);
 #endif
 }
-template <class T>
-LOSSD_FN Pack<T> Min(const Pack<T>& a, const Pack<T>& b) {
+template <class T, int N>
+LOSSD_FN Pack<T, N> Min(const Pack<T, N>& a, const Pack<T, N>& b) {
 #if HWY_ARCH_X86
-  LOSSD_PACK_MAP(Pack<T>, p.r[i] = hn::Min(a.r[i], b.r[i]));
+  Pack<T, N> p;
+  LOSSD_PACK_MAP(p.r[i] = hn::Min(a.r[i], b.r[i]));
 #else
   return Select(a < b, a, b);
 #endif
 }
-LOSSD_FN Pack<double> Widen(const Pack<double>& a) { return a; }
-LOSSD_FN Pack<double> Widen(const Pack<float>& a) {
-  constexpr int kPer = Pack<double>::kRegisters / Pack<float>::kRegisters;
-  static_assert(kPer == 2);
+template <int N>
+LOSSD_FN Pack<double, N> Widen(const Pack<double, N>& a) {
+  return a;
+}
+template <int N>
+LOSSD_FN Pack<double, N> Widen(const Pack<float, N>& a) {
+  static_assert(Pack<double, N>::kRegisters == 2 * Pack<float, N>::kRegisters);
   const hn::CappedTag<double, 16> d;
   const hn::Half<hn::CappedTag<float, 16>> half;
-  Pack<double> p;
-  for (int i = 0; i < Pack<float>::kRegisters; ++i) {
+  Pack<double, N> p;
+  for (int i = 0; i < Pack<float, N>::kRegisters; ++i) {
     p.r[2 * i] = hn::PromoteTo(d, hn::LowerHalf(half, a.r[i]));
     p.r[2 * i + 1] = hn::PromoteTo(d, hn::UpperHalf(half, a.r[i]));
   }
   return p;
 }
-template <class T>
-LOSSD_FN Pack<T> Pow2(const Pack<T>& k) {
+// In one instruction; the sign of a zero, which math-inl.h leaves open, is that
+// of the argument.
+template <class T, int N>
+LOSSD_FN Pack<T, N> RoundToInteger(const Pack<T, N>& a) {
+  Pack<T, N> p;
+  LOSSD_PACK_MAP(p.r[i] = hn::Round(a.r[i]));
+}
+template <class T, int N>
+LOSSD_FN Pack<T, N> Pow2(const Pack<T, N>& k) {
   using B = FloatBits<T>;
-  const typename Pack<T>::D d;
-  const hn::RebindToUnsigned<typename Pack<T>::D> u;
+  const typename Pack<T, N>::D d;
+  const hn::RebindToUnsigned<typename Pack<T, N>::D> u;
   const auto magic = hn::BitCast(d, hn::Set(u, B::kMagic));
   const auto bias = hn::Set(u, B::kBias);
-  LOSSD_PACK_MAP(Pack<T>,
-                 p.r[i] = hn::BitCast(
+  Pack<T, N> p;
+  LOSSD_PACK_MAP(p.r[i] = hn::BitCast(
                      d, hn::ShiftLeft<B::kMantissa>(hn::Add(
                             hn::BitCast(u, hn::Add(k.r[i], magic)), bias))));
 }
 #if HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_AVX3_DL
-LOSSD_FN Pack<float> ScaleByPow2(const Pack<float>& p, const Pack<float>& k) {
-  return {{hn::Vec<Pack<float>::D>{_mm512_scalef_ps(p.r[0].raw, k.r[0].raw)}}};
+template <int N>
+LOSSD_FN Pack<float, N> ScaleByPow2(const Pack<float, N>& p,
+                                    const Pack<float, N>& k) {
+  Pack<float, N> r;
+  for (int i = 0; i < Pack<float, N>::kRegisters; ++i) {
+    r.r[i] = hn::Vec<hn::CappedTag<float, 16>>{
+        _mm512_scalef_ps(p.r[i].raw, k.r[i].raw)};
+  }
+  return r;
 }
-LOSSD_FN Pack<double> ScaleByPow2(const Pack<double>& p,
-                                  const Pack<double>& k) {
-  Pack<double> r;
-  for (int i = 0; i < Pack<double>::kRegisters; ++i) {
-    r.r[i] = hn::Vec<Pack<double>::D>{_mm512_scalef_pd(p.r[i].raw, k.r[i].raw)};
+template <int N>
+LOSSD_FN Pack<double, N> ScaleByPow2(const Pack<double, N>& p,
+                                     const Pack<double, N>& k) {
+  Pack<double, N> r;
+  for (int i = 0; i < Pack<double, N>::kRegisters; ++i) {
+    r.r[i] = hn::Vec<hn::CappedTag<double, 16>>{
+        _mm512_scalef_pd(p.r[i].raw, k.r[i].raw)};
   }
   return r;
 }
 #endif
-template <class T>
-LOSSD_FN void Split(const Pack<T>& x, Pack<T>* m, Pack<T>* k) {
+template <class T, int N>
+LOSSD_FN void Split(const Pack<T, N>& x, Pack<T, N>* m, Pack<T, N>* k) {
   using B = FloatBits<T>;
-  const typename Pack<T>::D d;
-  const hn::RebindToUnsigned<typename Pack<T>::D> u;
+  const typename Pack<T, N>::D d;
+  const hn::RebindToUnsigned<typename Pack<T, N>::D> u;
   const auto magic = hn::BitCast(d, hn::Set(u, B::kMagic));
-  for (int i = 0; i < Pack<T>::kRegisters; ++i) {
+  for (int i = 0; i < Pack<T, N>::kRegisters; ++i) {
     const auto bits = hn::BitCast(u, x.r[i]);
     const auto biased = hn::ShiftRight<B::kMantissa>(
         hn::Add(bits, hn::Set(u, B::kOne - B::kHalfRoot)));
@@ -214,18 +287,42 @@ LOSSD_FN void Split(const Pack<T>& x, Pack<T>* m, Pack<T>* k) {
         magic);
   }
 }
-template <class T>
-LOSSD_FN double MaxOfLanes(const Pack<T>& a) {
-  HWY_ALIGN T lanes[16];
-  a.Store(lanes);
-  T max = lanes[0];
-  for (T lane : lanes) max = lane > max ? lane : max;
-  return static_cast<double>(max);
+// The greatest lane, where none is NaN.
+template <class T, int N>
+LOSSD_FN double MaxOfLanes(const Pack<T, N>& a) {
+  auto max = a.r[0];
+  for (int i = 1; i < Pack<T, N>::kRegisters; ++i) max = hn::Max(max, a.r[i]);
+  const typename Pack<T, N>::D d;
+  return static_cast<double>(hn::GetLane(hn::MaxOfLanes(d, max)));
 }
+// Adds the upper half of the lanes to the lower one, down to one lane.
+template <class D>
+LOSSD_FN double AddHalves(D d, hn::Vec<D> a) {
+  if constexpr (hn::MaxLanes(D()) == 1) {
+    return hn::GetLane(a);
+  } else {
+    const hn::Half<D> half;
+    return AddHalves(half,
+                     hn::Add(hn::LowerHalf(half, a), hn::UpperHalf(half, a)));
+  }
+}
+// In the order of AddLanes.
 LOSSD_FN double SumOfLanes(const Pack<double>& a) {
-  HWY_ALIGN double lanes[16];
-  a.Store(lanes);
-  return AddLanes(lanes);
+  auto sums = a;
+  for (int step = Pack<double>::kRegisters / 2; step > 0; step /= 2) {
+    for (int i = 0; i < step; ++i) {
+      sums.r[i] = hn::Add(sums.r[i], sums.r[i + step]);
+    }
+  }
+  return AddHalves(Pack<double>::D(), sums.r[0]);
+}
+template <class T, int N>
+LOSSD_FN bool Any(const PackMask<T, N>& a) {
+  auto any = a.m[0];
+  for (int i = 1; i < PackMask<T, N>::kRegisters; ++i) {
+    any = hn::Or(any, a.m[i]);
+  }
+  return !hn::AllFalse(typename PackMask<T, N>::D(), any);
 }
 template <class V>
 requires(V::kLanes == 16) LOSSD_FN typename V::Mask

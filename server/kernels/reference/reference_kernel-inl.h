@@ -14,6 +14,7 @@ namespace {
 #include "server/kernels/single-inl.h"
 
 inline Single Exp(Single x) { return {std::exp(x.v)}; }
+inline Single ExpUpToZero(Single x) { return Exp(x); }
 inline Single Log(Single x) { return {std::log(x.v)}; }
 inline Single Log1p(Single x) { return {std::log1p(x.v)}; }
 inline Single SoftplusOfMinusAbs(Single x, Single* exp_of_minus_abs) {
