@@ -8,6 +8,12 @@
 // before, and `call` is all that the engine does for an evaluation: the checks,
 // the kernel, and fresh memory for the answer. bytes_per_second counts what
 // must move at the least: each tensor read once, each gradient written once.
+// Besides, what memory allows by as many threads:
+//
+//   memory/forward|gradient/FLOATS/TARGET/THREADS/kernel
+//
+// where `forward` reads, and `gradient` reads as much and writes as much past
+// the caches.
 
 #include <benchmark/benchmark.h>
 
@@ -18,6 +24,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "benchmarks/loss_case.h"
+#include "benchmarks/memory_bandwidth.h"
 #include "server/engine/cpu_backend.h"
 #include "server/engine/engine.h"
 #include "server/kernels/cpu/cpu_kernels.h"
@@ -141,9 +148,44 @@ std::vector<Point> AllPoints() {
   return points;
 }
 
+// As many floats as the largest case of cross_entropy has.
+constexpr int64_t kMemoryFloats = int64_t{2048} * 32000;
+
+void RunMemory(int threads, bool gradient, benchmark::State& state) {
+  MemoryBandwidth memory(kMemoryFloats * 4, threads);
+  for (auto _ : state) {
+    if (gradient) {
+      memory.ReadAndWrite();
+    } else {
+      memory.Read();
+    }
+  }
+  state.SetBytesProcessed(state.iterations() * memory.bytes() *
+                          (gradient ? 2 : 1));
+  state.SetItemsProcessed(state.iterations() * kMemoryFloats);
+}
+
+void RegisterMemory() {
+  for (int threads : {1, 2}) {
+    for (bool gradient : {false, true}) {
+      const std::string name = absl::StrCat(
+          "memory/", gradient ? "gradient/" : "forward/", kMemoryFloats, "/",
+          CpuKernels()[0].target, "/", threads, "/kernel");
+      benchmark::RegisterBenchmark(
+          name.c_str(),
+          [threads, gradient](benchmark::State& state) {
+            RunMemory(threads, gradient, state);
+          })
+          ->UseRealTime()
+          ->Unit(benchmark::kMicrosecond);
+    }
+  }
+}
+
 int Main(int argc, char** argv) {
   benchmark::Initialize(&argc, argv);
   if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 2;
+  RegisterMemory();
   Meter meter;
   for (Point& point : AllPoints()) {
     const std::string name = point.Name();

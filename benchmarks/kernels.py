@@ -47,6 +47,10 @@ AGAINST_TORCH = (
     ),
 )
 MODES = ("forward", "gradient")
+# What kernel_bench calls the bandwidth of memory, and the shapes that no cache
+# holds, whose kernels are compared with it.
+MEMORY = "memory"
+BEYOND_CACHES = ("16777216", "16384x1024", "2048x32000")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,6 +117,16 @@ def measure(binaries, pattern, seconds):
     if broken:
         raise RuntimeError(f"kernel_bench refuses {broken}")
     return [_parse(entry) for entry in entries]
+
+
+def memory_bytes_per_s(points):
+    """{(mode, threads): bytes a second} that memory allows: forward reads, and
+    gradient reads and writes as much."""
+    return {
+        (point.mode, point.threads): point.bytes_per_s
+        for point in points
+        if point.loss == MEMORY
+    }
 
 
 def survey(binaries, seconds, say):
