@@ -162,39 +162,34 @@ class FloatElementwiseKernel {
     for (int slot = 0; slot < M::kTensors; ++slot) {
       if (bounded_[slot]) InspectDomain(slot, n);
     }
-    Pass<want, streams, present> pass;
-    pass.parameters = job_.geometry->parameters.data();
-    pass.scale = Block::Set(job_.gradient_scale);
-    for (int input = 0; input < kInputs; ++input) {
-      pass.from[input] = At(input, 0);
-      pass.step[input] = sources_[input].step;
+    Registers registers;
+    Tensors tensors = TensorsOf();
+    const Block scale = Block::Set(job_.gradient_scale);
+    int64_t i = 0;
+    for (; i + Block::kLanes <= n; i += Block::kLanes) {
+      Step<want, streams, present, false>(tensors, scale, i, n, &registers);
     }
-    for (int output = 0; output < kOutputs; ++output) {
-      pass.to[output] = outputs_[output];
-      if (outputs_[output]) pass.to[output] += begin_ * 4;
+    if (i < n) {
+      Tail tail;
+      const Tensors ends = tail.Open(tensors, i, n - i);
+      Step<want, streams, present, true>(ends, scale, 0, n - i, &registers);
+      tail.Close(tensors, i, n - i);
     }
-    pass.Run(n);
-    const double sum = SumOfLanes(pass.sum);
+    const double sum = SumOfLanes(registers.sum);
     if (job_.unit_sums) {
       job_.unit_sums[kNumeratorSum * job_.units + leaf] = sum;
       job_.unit_sums[kTotalSum * job_.units + leaf] = sum;
     }
-    const Block zero = Block::Set(0.0);
-    if (Any(Not(pass.input_flag == zero))) FlagInputs(n);
+    if (IsFlagged(registers.input_flag)) FlagInputs(n);
     if constexpr (want != Want::kLoss) {
-      findings_.underflow += pass.Lost();
-      if (Any(Not(pass.output_flag == zero))) FlagOutputs(n);
+      findings_.underflow += registers.Lost();
+      if (IsFlagged(registers.output_flag)) FlagOutputs(n);
     }
   }
 
-  // What a leaf needs in registers.
-  template <Want want, bool streams, int present>
-  struct Pass {
-    const uint8_t* from[kInputs];
-    int64_t step[kInputs];
-    uint8_t* to[kOutputs];
-    const double* parameters;
-    Block scale;
+  // What a leaf gathers. Only functions that are inlined see its address, or
+  // the compiler would keep it in memory.
+  struct Registers {
     typename V::Wide sum;
     Block lost;
     // 0 until there is NaN or infinity, then NaN.
@@ -202,102 +197,11 @@ class FloatElementwiseKernel {
 
     // Not by initialisers: the implicit constructor would be compiled for
     // another instruction set.
-    LOSSD_FN Pass() {
+    LOSSD_FN Registers() {
       sum = V::Wide::Set(0.0);
       lost = input_flag = output_flag = Block::Set(0.0);
     }
-
-    LOSSD_FN void Run(int64_t n) {
-      int64_t i = 0;
-      for (; i + Block::kLanes <= n; i += Block::kLanes) {
-        Step<false>(i, Block::kLanes);
-      }
-      if (i < n) RunTail(i, n - i);
-    }
-
-    // The last n elements, fewer than a Block: the first of them repeated past
-    // the end raises no flag that it does not raise itself.
-    void RunTail(int64_t i, int64_t n) {
-      alignas(64) float operands[kInputs][Block::kLanes];
-      alignas(64) float results[kOutputs][Block::kLanes];
-      uint8_t* destinations[kOutputs];
-      for (int input = 0; input < kInputs; ++input) {
-        for (int64_t k = 0; k < Block::kLanes; ++k) {
-          std::memcpy(&operands[input][k],
-                      from[input] + (i + (k < n ? k : 0)) * step[input], 4);
-        }
-        from[input] = reinterpret_cast<const uint8_t*>(operands[input]);
-        step[input] = 0;
-      }
-      for (int output = 0; output < kOutputs; ++output) {
-        destinations[output] = to[output];
-        if (to[output])
-          to[output] = reinterpret_cast<uint8_t*>(results[output]);
-      }
-      Step<true>(0, n);
-      for (int output = 0; output < kOutputs; ++output) {
-        if (!destinations[output]) continue;
-        std::memcpy(destinations[output] + i * 4, results[output],
-                    static_cast<size_t>(n) * 4);
-      }
-    }
-
-    template <bool is_tail>
-    LOSSD_FN void Step(int64_t i, int64_t n) {
-      const Block zero = Block::Set(0.0);
-      Block operand[M::kTensors];
-      for (int slot = 0; slot < M::kTensors; ++slot) {
-        if (slot >= present) {
-          operand[slot] = Block::Set(1.0);
-          continue;
-        }
-        operand[slot] = Block::LoadFloats(from[slot] + i * step[slot]);
-        input_flag = Fma(operand[slot], zero, input_flag);
-      }
-      Element<Block> element;
-      M::Evaluate(operand, parameters, &element);
-      if constexpr (want == Want::kLossAndInput) {
-        PutGradient<is_tail>(0, element.gradient[0], scale, i, n);
-      } else if constexpr (want == Want::kEverything) {
-        const Block scales =
-            Block::LoadFloats(from[kGradOutput] + i * step[kGradOutput]) *
-            scale;
-        for (int slot = 0; slot < M::kTensors; ++slot) {
-          if (!to[slot]) continue;
-          PutGradient<is_tail>(slot, element.gradient[slot], scales, i, n);
-        }
-        if (to[kLosses]) Put(element.loss, to[kLosses] + i * 4);
-      }
-      for (int part = 0; part < Block::kLanes / V::kLanes; ++part) {
-        V loss = element.loss.Part(part);
-        if constexpr (is_tail) {
-          const int64_t live = n - part * V::kLanes;
-          loss = Select(LiveLanes<V>(live < 0 ? 0 : live), loss, V::Set(0.0));
-        }
-        sum = sum + Widen(loss);
-      }
-    }
-
-    template <bool is_tail>
-    LOSSD_FN void PutGradient(int slot, const Block& gradient,
-                              const Block& scales, int64_t i, int64_t n) {
-      const Block zero = Block::Set(0.0);
-      const Block stored = Put(gradient * scales, to[slot] + i * 4);
-      auto underflow =
-          (stored == zero) & Not(gradient == zero) & Not(scales == zero);
-      if constexpr (is_tail) underflow = underflow & LiveLanes<Block>(n);
-      lost = lost + Select(underflow, Block::Set(1.0), zero);
-    }
-
-    // Gives back what was stored.
-    LOSSD_FN Block Put(const Block& value, uint8_t* address) {
-      const Block stored =
-          streams ? value.StreamFloats(address) : value.StoreFloats(address);
-      output_flag = Fma(stored, Block::Set(0.0), output_flag);
-      return stored;
-    }
-
-    int64_t Lost() const {
+    LOSSD_FN int64_t Lost() const {
       double count = 0;
       for (int part = 0; part < Block::kLanes / V::kLanes; ++part) {
         count += SumOfLanes(Widen(lost.Part(part)));
@@ -305,6 +209,127 @@ class FloatElementwiseKernel {
       return static_cast<int64_t>(count);
     }
   };
+  static LOSSD_FN bool IsFlagged(const Block& flag) {
+    return Any(Not(flag == Block::Set(0.0)));
+  }
+
+  // Where a leaf's operands and outputs are.
+  struct Tensors {
+    const uint8_t* from[kInputs];
+    int64_t step[kInputs];  // bytes to the next element, or 0
+    uint8_t* to[kOutputs];  // null: not wanted
+  };
+  LOSSD_FN Tensors TensorsOf() const {
+    Tensors tensors;
+    for (int input = 0; input < kInputs; ++input) {
+      tensors.from[input] = At(input, 0);
+      tensors.step[input] = sources_[input].step;
+    }
+    for (int output = 0; output < kOutputs; ++output) {
+      tensors.to[output] =
+          outputs_[output] ? outputs_[output] + begin_ * 4 : nullptr;
+    }
+    return tensors;
+  }
+
+  // The last n elements of a leaf, fewer than a Block, in memory of their own:
+  // the first of them repeated past the end raises no flag that it does not
+  // raise itself.
+  struct Tail {
+    alignas(64) float operands[kInputs][Block::kLanes];
+    alignas(64) float results[kOutputs][Block::kLanes];
+
+    Tensors Open(const Tensors& tensors, int64_t begin, int64_t n) {
+      Tensors tail = {};
+      for (int input = 0; input < kInputs; ++input) {
+        for (int64_t k = 0; k < Block::kLanes; ++k) {
+          const int64_t i = begin + (k < n ? k : 0);
+          std::memcpy(&operands[input][k],
+                      tensors.from[input] + i * tensors.step[input], 4);
+        }
+        tail.from[input] = reinterpret_cast<const uint8_t*>(operands[input]);
+      }
+      for (int output = 0; output < kOutputs; ++output) {
+        if (!tensors.to[output]) continue;
+        tail.to[output] = reinterpret_cast<uint8_t*>(results[output]);
+      }
+      return tail;
+    }
+    void Close(const Tensors& tensors, int64_t begin, int64_t n) const {
+      for (int output = 0; output < kOutputs; ++output) {
+        if (!tensors.to[output]) continue;
+        std::memcpy(tensors.to[output] + begin * 4, results[output],
+                    static_cast<size_t>(n) * 4);
+      }
+    }
+  };
+
+  // The Block at element i of the tensors; with is_tail n elements of it.
+  template <Want want, bool streams, int present, bool is_tail>
+  LOSSD_FN void Step(const Tensors& tensors, const Block& scale, int64_t i,
+                     int64_t n, Registers* registers) const {
+    Block operand[M::kTensors];
+    for (int slot = 0; slot < M::kTensors; ++slot) {
+      if (slot >= present) {
+        operand[slot] = Block::Set(1.0);
+        continue;
+      }
+      operand[slot] =
+          Block::LoadFloats(tensors.from[slot] + i * tensors.step[slot]);
+      registers->input_flag =
+          Fma(operand[slot], Block::Set(0.0), registers->input_flag);
+    }
+    Element<Block> element;
+    M::Evaluate(operand, job_.geometry->parameters.data(), &element);
+    if constexpr (want == Want::kLossAndInput) {
+      PutGradient<streams, is_tail>(element.gradient[0], scale,
+                                    tensors.to[0] + i * 4, n, registers);
+    } else if constexpr (want == Want::kEverything) {
+      const Block scales = Block::LoadFloats(tensors.from[kGradOutput] +
+                                             i * tensors.step[kGradOutput]) *
+                           scale;
+      for (int slot = 0; slot < M::kTensors; ++slot) {
+        if (!tensors.to[slot]) continue;
+        PutGradient<streams, is_tail>(element.gradient[slot], scales,
+                                      tensors.to[slot] + i * 4, n, registers);
+      }
+      if (tensors.to[kLosses]) {
+        Put<streams>(element.loss, tensors.to[kLosses] + i * 4, registers);
+      }
+    }
+    for (int part = 0; part < Block::kLanes / V::kLanes; ++part) {
+      V loss = element.loss.Part(part);
+      if constexpr (is_tail) {
+        const int64_t live = n - part * V::kLanes;
+        loss = Select(LiveLanes<V>(live < 0 ? 0 : live), loss, V::Set(0.0));
+      }
+      registers->sum = registers->sum + Widen(loss);
+    }
+  }
+
+  template <bool streams, bool is_tail>
+  static LOSSD_FN void PutGradient(const Block& gradient, const Block& scales,
+                                   uint8_t* to, int64_t n,
+                                   Registers* registers) {
+    const Block zero = Block::Set(0.0);
+    const Block stored = Put<streams>(gradient * scales, to, registers);
+    auto underflow =
+        (stored == zero) & Not(gradient == zero) & Not(scales == zero);
+    if constexpr (is_tail) underflow = underflow & LiveLanes<Block>(n);
+    registers->lost =
+        registers->lost + Select(underflow, Block::Set(1.0), zero);
+  }
+
+  // Gives back what was stored.
+  template <bool streams>
+  static LOSSD_FN Block Put(const Block& value, uint8_t* to,
+                            Registers* registers) {
+    const Block stored =
+        streams ? value.StreamFloats(to) : value.StoreFloats(to);
+    registers->output_flag =
+        Fma(stored, Block::Set(0.0), registers->output_flag);
+    return stored;
+  }
 
   // Cold: the lanes of float at an address, one at a time.
   static float FloatAt(const uint8_t* floats, int64_t i) {

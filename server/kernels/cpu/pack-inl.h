@@ -5,6 +5,14 @@
 
 namespace hn = hwy::HWY_NAMESPACE;
 
+// Before a loop over registers. g++ would unroll it too late for the registers
+// to be taken for anything but memory, and copy them 8 bytes at a time.
+#if defined(__clang__)
+#define LOSSD_UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define LOSSD_UNROLL _Pragma("GCC unroll 8")
+#endif
+
 // Lanes of a Block: as many as the registers hold without spilling. Two
 // registers of float and four of double hide the latency of an operation behind
 // the others'.
@@ -35,11 +43,13 @@ struct Pack {
 
   static LOSSD_FN Pack Set(double x) {
     Pack p;
+    LOSSD_UNROLL
     for (auto& reg : p.r) reg = hn::Set(D(), static_cast<T>(x));
     return p;
   }
   static LOSSD_FN Pack Load(const T* from) {
     Pack p;
+    LOSSD_UNROLL
     for (int i = 0; i < kRegisters; ++i)
       p.r[i] = hn::LoadU(D(), from + i * kWidth);
     return p;
@@ -50,6 +60,7 @@ struct Pack {
     return Load(lanes);
   }
   LOSSD_FN void Store(T* to) const {
+    LOSSD_UNROLL
     for (int i = 0; i < kRegisters; ++i) hn::StoreU(r[i], D(), to + i * kWidth);
   }
   LOSSD_FN void StoreFirst(T* to, int64_t n) const {
@@ -64,6 +75,7 @@ struct Pack {
     } else {
       const hn::Rebind<float, D> half;
       Pack p;
+      LOSSD_UNROLL
       for (int i = 0; i < kRegisters; ++i) {
         p.r[i] = hn::PromoteTo(D(), hn::LoadU(half, floats + i * kWidth));
       }
@@ -78,6 +90,7 @@ struct Pack {
     } else {
       const hn::Rebind<float, D> half;
       Pack p;
+      LOSSD_UNROLL
       for (int i = 0; i < kRegisters; ++i) {
         const auto narrow = hn::DemoteTo(half, r[i]);
         hn::StoreU(narrow, half, floats + i * kWidth);
@@ -88,6 +101,7 @@ struct Pack {
   }
   // As Store and StoreFloats, past the caches; `to` is aligned to 64 bytes.
   LOSSD_FN void Stream(T* to) const {
+    LOSSD_UNROLL
     for (int i = 0; i < kRegisters; ++i) hn::Stream(r[i], D(), to + i * kWidth);
   }
   LOSSD_FN Pack StreamFloats(uint8_t* to) const {
@@ -98,6 +112,7 @@ struct Pack {
     } else {
       const hn::Rebind<float, D> half;
       Pack p;
+      LOSSD_UNROLL
       for (int i = 0; i < kRegisters; ++i) {
         const auto narrow = hn::DemoteTo(half, r[i]);
         hn::Stream(narrow, half, floats + i * kWidth);
@@ -111,6 +126,7 @@ struct Pack {
   // The 16 lanes from 16 * index on.
   LOSSD_FN Pack<T, 16> Part(int index) const {
     Pack<T, 16> p;
+    LOSSD_UNROLL
     for (int i = 0; i < Pack<T, 16>::kRegisters; ++i) {
       p.r[i] = r[index * Pack<T, 16>::kRegisters + i];
     }
@@ -118,6 +134,7 @@ struct Pack {
   }
   static LOSSD_FN Mask FirstN(int64_t n) {
     Mask m;
+    LOSSD_UNROLL
     for (int i = 0; i < kRegisters; ++i) {
       const int64_t here = n - i * kWidth;
       m.m[i] = hn::FirstN(D(), static_cast<size_t>(here < 0 ? 0 : here));
@@ -127,6 +144,7 @@ struct Pack {
 };
 
 #define LOSSD_PACK_MAP(expression)                             \
+  LOSSD_UNROLL                                                 \
   for (int i = 0; i < Pack<T, N>::kRegisters; ++i) expression; \
   return p
 #define LOSSD_PACK_BINARY(op, function)                                       \
@@ -223,6 +241,7 @@ LOSSD_FN Pack<double, N> Widen(const Pack<float, N>& a) {
   const hn::CappedTag<double, 16> d;
   const hn::Half<hn::CappedTag<float, 16>> half;
   Pack<double, N> p;
+  LOSSD_UNROLL
   for (int i = 0; i < Pack<float, N>::kRegisters; ++i) {
     p.r[2 * i] = hn::PromoteTo(d, hn::LowerHalf(half, a.r[i]));
     p.r[2 * i + 1] = hn::PromoteTo(d, hn::UpperHalf(half, a.r[i]));
@@ -253,6 +272,7 @@ template <int N>
 LOSSD_FN Pack<float, N> ScaleByPow2(const Pack<float, N>& p,
                                     const Pack<float, N>& k) {
   Pack<float, N> r;
+  LOSSD_UNROLL
   for (int i = 0; i < Pack<float, N>::kRegisters; ++i) {
     r.r[i] = hn::Vec<hn::CappedTag<float, 16>>{
         _mm512_scalef_ps(p.r[i].raw, k.r[i].raw)};
@@ -263,6 +283,7 @@ template <int N>
 LOSSD_FN Pack<double, N> ScaleByPow2(const Pack<double, N>& p,
                                      const Pack<double, N>& k) {
   Pack<double, N> r;
+  LOSSD_UNROLL
   for (int i = 0; i < Pack<double, N>::kRegisters; ++i) {
     r.r[i] = hn::Vec<hn::CappedTag<double, 16>>{
         _mm512_scalef_pd(p.r[i].raw, k.r[i].raw)};
@@ -276,6 +297,7 @@ LOSSD_FN void Split(const Pack<T, N>& x, Pack<T, N>* m, Pack<T, N>* k) {
   const typename Pack<T, N>::D d;
   const hn::RebindToUnsigned<typename Pack<T, N>::D> u;
   const auto magic = hn::BitCast(d, hn::Set(u, B::kMagic));
+  LOSSD_UNROLL
   for (int i = 0; i < Pack<T, N>::kRegisters; ++i) {
     const auto bits = hn::BitCast(u, x.r[i]);
     const auto biased = hn::ShiftRight<B::kMantissa>(
@@ -291,6 +313,7 @@ LOSSD_FN void Split(const Pack<T, N>& x, Pack<T, N>* m, Pack<T, N>* k) {
 template <class T, int N>
 LOSSD_FN double MaxOfLanes(const Pack<T, N>& a) {
   auto max = a.r[0];
+  LOSSD_UNROLL
   for (int i = 1; i < Pack<T, N>::kRegisters; ++i) max = hn::Max(max, a.r[i]);
   const typename Pack<T, N>::D d;
   return static_cast<double>(hn::GetLane(hn::MaxOfLanes(d, max)));
@@ -319,6 +342,7 @@ LOSSD_FN double SumOfLanes(const Pack<double>& a) {
 template <class T, int N>
 LOSSD_FN bool Any(const PackMask<T, N>& a) {
   auto any = a.m[0];
+  LOSSD_UNROLL
   for (int i = 1; i < PackMask<T, N>::kRegisters; ++i) {
     any = hn::Or(any, a.m[i]);
   }
@@ -330,3 +354,4 @@ requires(V::kLanes == 16) LOSSD_FN typename V::Mask
   return Not(V::FirstN(n < 0 ? 0 : n > 16 ? 16 : n));
 }
 #undef LOSSD_PACK_MAP
+#undef LOSSD_UNROLL
