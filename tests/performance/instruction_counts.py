@@ -21,10 +21,10 @@ SKIPPED = 77
 LIMITS = {
     ("cross_entropy", "forward"): 7.9,
     ("cross_entropy", "gradient"): 9.2,
-    ("binary_cross_entropy_with_logits", "forward"): 11.9,
-    ("binary_cross_entropy_with_logits", "gradient"): 16.5,
-    ("mse_loss", "forward"): 4.4,
-    ("mse_loss", "gradient"): 6.1,
+    ("binary_cross_entropy_with_logits", "forward"): 9.9,
+    ("binary_cross_entropy_with_logits", "gradient"): 14.5,
+    ("mse_loss", "forward"): 2.1,
+    ("mse_loss", "gradient"): 4.1,
 }
 
 
