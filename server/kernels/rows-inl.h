@@ -286,15 +286,20 @@ class RowKernel {
     p.Flush(row.length, &findings_, false);
     log_p.Flush(row.length, &findings_, false);
     losses.Flush(row.length, &findings_, false);
+    FlushGradients(&row, result, first, tile);
+    Record(index, result);
+  }
+
+  void FlushGradients(Row<V>* row, const RowResult& result, int64_t first,
+                      int tile) {
     for (int slot = 0; slot < kOperandCount; ++slot) {
       const bool inspected = slot == 0 && result.inspected;
-      if (inspected && result.broken_gradient) Canonicalize(&row);
+      if (inspected && result.broken_gradient) Canonicalize(row);
       OutputTile<V>(job_.gradients[slot], first, geometry_.inner,
                     Scratch(tile + slot))
-          .Flush(row.length, &findings_, true,
+          .Flush(row->length, &findings_, true,
                  inspected && !result.broken_gradient);
     }
-    Record(index, result);
   }
 
   // One NaN for all in slot 0's gradient.
