@@ -9,7 +9,6 @@
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "grpcpp/impl/rpc_service_method.h"
 #include "server/base/status_macros.h"
 #include "server/rpc/loss_catalog.h"
 #include "server/rpc/server_info.h"
@@ -219,25 +218,11 @@ LossService::LossService(const ServerParts& parts, WireBinding binding)
       losses_(DescribeLosses(binding_, DevicesOf(engine_)).SerializeAsString()),
       info_(DescribeServer(settings_, engine_, identity_).SerializeAsString()) {
   for (size_t i = 0; i < std::size(kMethodPaths); ++i) {
-    using grpc::internal::RpcServiceMethod;
     const auto method = static_cast<Method>(i);
-    // gRPC owns it, and borrows the path.
-    auto* registered = new RpcServiceMethod(
-        MethodPath(method), grpc::internal::RpcMethod::BIDI_STREAMING, nullptr);
-    registered->SetServerApiType(RpcServiceMethod::ApiType::RAW);
-    AddMethod(registered);
-    methods_.push_back({method, registered});
+    AddQueuedMethod(MethodPath(method), [=, this](const ArrivedCall& arrived) {
+      return MakeCall(method, arrived);
+    });
   }
-}
-
-std::vector<QueuedMethod> LossService::QueuedMethods() {
-  std::vector<QueuedMethod> queued;
-  for (const Registered& each : methods_) {
-    queued.push_back({each.registered, [=, this](const ArrivedCall& arrived) {
-                        return MakeCall(each.method, arrived);
-                      }});
-  }
-  return queued;
 }
 
 std::shared_ptr<CoreCall> LossService::MakeCall(Method method,

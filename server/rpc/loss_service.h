@@ -7,20 +7,18 @@
 #include <cstdint>
 #include <memory>
 #include <string>
-#include <vector>
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
-#include "grpcpp/impl/service_type.h"
 #include "lossd/v1/loss_service.pb.h"
 #include "server/batching/batcher.h"
 #include "server/batching/byte_budget.h"
 #include "server/rpc/answer_writer.h"
-#include "server/rpc/call_queues.h"
 #include "server/rpc/call_recorder.h"
 #include "server/rpc/compute_call.h"
 #include "server/rpc/core_call.h"
+#include "server/rpc/queued_service.h"
 #include "server/rpc/request_decoder.h"
 #include "server/rpc/request_reader.h"
 #include "server/rpc/server_parts.h"
@@ -34,7 +32,7 @@ namespace lossd {
 // its size when its headers have arrived, before its body is read. It is
 // decoded and checked on the thread of its completion queue, and then computed
 // and answered on that thread or on one of the batcher's. Thread-safe.
-class LossService final : public grpc::Service {
+class LossService final : public QueuedService {
  public:
   static constexpr char kName[] = "lossd.v1.LossService";
 
@@ -44,9 +42,6 @@ class LossService final : public grpc::Service {
 
   // No call may be in progress, or follow.
   ~LossService() override;
-
-  // The methods, once the service is registered with a server.
-  std::vector<QueuedMethod> QueuedMethods();
 
   // Returns when all work that was accepted has been answered.
   void Drain() { batcher_->Drain(); }
@@ -115,11 +110,6 @@ class LossService final : public grpc::Service {
   std::atomic<bool> refusing_ = false;
   const std::string losses_;  // a ListLossesResponse
   const std::string info_;    // a GetServerInfoResponse
-  struct Registered {
-    Method method;
-    const grpc::internal::RpcServiceMethod* registered;
-  };
-  std::vector<Registered> methods_;
   // Last: its threads use the others.
   std::unique_ptr<Batcher> batcher_;
 };
