@@ -4,6 +4,7 @@
 
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "grpcpp/impl/rpc_service_method.h"
 
 namespace lossd {
@@ -19,6 +20,22 @@ void QueuedService::AddQueuedMethod(const std::string& path, MakeCall make) {
   registered->SetServerApiType(RpcServiceMethod::ApiType::RAW);
   AddMethod(registered);  // takes ownership
   methods_.push_back({registered, std::move(make)});
+}
+
+grpc::Status ParseSmallRequest(const MessageBytes& bytes,
+                               google::protobuf::Message* request) {
+  if (bytes.size() > kMaxSmallRequestBytes) {
+    return {grpc::StatusCode::RESOURCE_EXHAUSTED,
+            absl::StrCat("the request has ", bytes.size(),
+                         " bytes; this service reads at most ",
+                         kMaxSmallRequestBytes, ".")};
+  }
+  if (!bytes.present() || !ParseMessage(bytes, request)) {
+    return {grpc::StatusCode::INVALID_ARGUMENT,
+            absl::StrCat("the request is not a ", request->GetTypeName(),
+                         ": its bytes cannot be parsed.")};
+  }
+  return grpc::Status::OK;
 }
 
 }  // namespace lossd

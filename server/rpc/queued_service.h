@@ -8,9 +8,12 @@
 #include <string>
 #include <vector>
 
+#include "google/protobuf/message.h"
 #include "grpcpp/impl/service_type.h"
+#include "grpcpp/support/status.h"
 #include "server/rpc/call_queues.h"
 #include "server/rpc/core_call.h"
+#include "server/rpc/message_bytes.h"
 
 namespace lossd {
 
@@ -33,6 +36,14 @@ class QueuedService : public grpc::Service {
   std::vector<std::unique_ptr<const std::string>> paths_;
   std::vector<QueuedMethod> methods_;
 };
+
+// The longest request of the services that tell about the server.
+inline constexpr int64_t kMaxSmallRequestBytes = 64 << 10;
+
+// Parses the request of such a service. RESOURCE_EXHAUSTED if it is too long;
+// INVALID_ARGUMENT if it is absent or not such a message.
+grpc::Status ParseSmallRequest(const MessageBytes& bytes,
+                               google::protobuf::Message* request);
 
 }  // namespace lossd
 

@@ -4,30 +4,31 @@
 
 #include <algorithm>
 #include <atomic>
+#include <set>
 #include <utility>
+#include <vector>
 
 #include "absl/functional/function_ref.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "google/protobuf/descriptor.h"
 #include "grpc/support/log.h"
-#include "grpcpp/ext/proto_server_reflection_plugin.h"
-#include "grpcpp/health_check_service_interface.h"
-#include "grpcpp/resource_quota.h"
 #include "grpcpp/security/server_credentials.h"
 #include "grpcpp/server.h"
 #include "grpcpp/server_builder.h"
 #include "server/base/status_macros.h"
 #include "server/rpc/call_queues.h"
+#include "server/rpc/health_service.h"
 #include "server/rpc/listen_address.h"
 #include "server/rpc/local_sockets.h"
 #include "server/rpc/loss_service.h"
+#include "server/rpc/queued_service.h"
+#include "server/rpc/reflection_service.h"
 #include "server/telemetry/admin_server.h"
 
 namespace lossd {
 namespace {
 
-// Reflection is served by gRPC's synchronous threads, one for each stream.
-constexpr int kMaxSyncThreads = 8;
 constexpr int kMaxStreamsPerConnection = 1024;
 constexpr int kKeepaliveMs = 5 * 60 * 1000;
 constexpr int kKeepaliveTimeoutMs = 20 * 1000;
@@ -53,11 +54,6 @@ void SetOptions(const Settings& settings, grpc::ServerBuilder* builder) {
   builder->AddChannelArgument(
       GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS,
       kMinPingIntervalMs);
-  builder->SetSyncServerOption(grpc::ServerBuilder::NUM_CQS, 1);
-  builder->SetSyncServerOption(grpc::ServerBuilder::MIN_POLLERS, 1);
-  builder->SetSyncServerOption(grpc::ServerBuilder::MAX_POLLERS, 1);
-  builder->SetResourceQuota(
-      grpc::ResourceQuota("lossd").SetMaxThreads(kMaxSyncThreads));
 }
 
 }  // namespace
@@ -74,6 +70,8 @@ struct Server::Impl {
   std::atomic<bool> ready = true;
   bool shut_down = false;
   std::unique_ptr<LossService> service;
+  std::unique_ptr<HealthService> health;
+  std::unique_ptr<ReflectionService> reflection;
   std::unique_ptr<CallQueues> queues;
   std::unique_ptr<grpc::Server> grpc_server;
   std::unique_ptr<AdminServer> admin;
@@ -104,22 +102,30 @@ void Server::Shutdown(absl::Duration timeout) { impl_->Shutdown(timeout); }
 
 absl::StatusOr<HostPort> Server::Impl::StartGrpc(const Settings& settings) {
   LOSSD_RETURN_IF_ERROR(CheckCanListen(settings.listen));
-  grpc::EnableDefaultHealthCheckService(true);
-  grpc::reflection::InitProtoReflectionServerBuilderPlugin();
+  health = std::make_unique<HealthService>(
+      std::set<std::string>{LossService::kName});
+  reflection = std::make_unique<ReflectionService>(
+      std::vector<std::string>{LossService::kName, HealthService::kName},
+      google::protobuf::DescriptorPool::generated_pool());
   grpc::ServerBuilder builder;
   SetOptions(settings, &builder);
   builder.AddListeningPort(settings.listen.ToString(),
                            grpc::InsecureServerCredentials(), &port);
-  builder.RegisterService(service.get());
+  QueuedService* const services[] = {service.get(), health.get(),
+                                     reflection.get()};
+  for (QueuedService* each : services) builder.RegisterService(each);
   queues = std::make_unique<CallQueues>(settings.io_threads, &builder);
   grpc_server = builder.BuildAndStart();
   if (grpc_server == nullptr || port == 0) {
     return absl::FailedPreconditionError(
         absl::StrCat("cannot listen on ", settings.listen.ToString()));
   }
-  queues->Serve(grpc_server.get(), service->QueuedMethods());
-  grpc_server->GetHealthCheckService()->SetServingStatus(LossService::kName,
-                                                         true);
+  std::vector<QueuedMethod> methods;
+  for (const QueuedService* each : services) {
+    const std::vector<QueuedMethod> more = each->QueuedMethods();
+    methods.insert(methods.end(), more.begin(), more.end());
+  }
+  queues->Serve(grpc_server.get(), std::move(methods));
   return HostPort{settings.listen.host, port};
 }
 
@@ -138,7 +144,7 @@ absl::StatusOr<HostPort> Server::Impl::StartAdmin(
 
 void Server::Impl::StopBeingReady() {
   ready.store(false);
-  grpc_server->GetHealthCheckService()->SetServingStatus(false);
+  health->SetServing(false);
 }
 
 void Server::Impl::Shutdown(absl::Duration timeout) {
@@ -163,6 +169,7 @@ void Server::Impl::ShutDownGrpc(absl::Time deadline) {
     }
   };
   wait_until([this] { return service->in_flight() == 0; });
+  health->EndWatches();
   // From here on gRPC reports as errors what is meant to happen.
   gpr_set_log_function([](gpr_log_func_args*) {});
   EndListening(port);

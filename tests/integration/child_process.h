@@ -31,6 +31,8 @@ class ChildProcess {
   int Await(absl::Duration timeout);
   // What it has written so far.
   std::string Output() const;
+  // Its process id, in decimal.
+  std::string Id() const { return std::to_string(pid_); }
   // Its resident memory.
   int64_t ResidentBytes() const;
 

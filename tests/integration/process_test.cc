@@ -7,7 +7,11 @@
 #include <atomic>
 #include <chrono>
 #include <csignal>
+#include <filesystem>
+#include <fstream>
 #include <map>
+#include <memory>
+#include <set>
 #include <string>
 #include <thread>
 #include <vector>
@@ -19,7 +23,10 @@
 #include "gmock/gmock.h"
 #include "grpcpp/client_context.h"
 #include "grpcpp/create_channel.h"
+#include "grpcpp/health_check_service_interface.h"
 #include "grpcpp/security/credentials.h"
+#include "grpcpp/server.h"
+#include "grpcpp/server_builder.h"
 #include "gtest/gtest.h"
 #include "lossd/v1/loss_service.grpc.pb.h"
 #include "tests/integration/child_process.h"
@@ -27,7 +34,10 @@
 namespace lossd {
 namespace {
 
+using ::testing::AllOf;
+using ::testing::Contains;
 using ::testing::HasSubstr;
+using ::testing::Matches;
 using ::testing::StartsWith;
 
 constexpr absl::Duration kPatience = absl::Seconds(30);
@@ -243,6 +253,78 @@ TEST(ProcessTest, GrpcurlComputesALossByHand) {
   EXPECT_EQ(grpcurl.Await(kPatience), 0) << grpcurl.Output();
   EXPECT_THAT(grpcurl.Output(), HasSubstr("\"loss\": 0.64856"));
   EXPECT_THAT(grpcurl.Output(), HasSubstr("\"values\": 0.64856"));
+}
+
+TEST(ProcessTest, GrpcurlKnowsEveryService) {
+  if (access(LOSSD_GRPCURL, X_OK) != 0) {
+    GTEST_SKIP() << LOSSD_GRPCURL << " is not there; health_test.cc asks the "
+                 << "same of the services themselves";
+  }
+  LossdProcess lossd;
+  const auto grpcurl = [&](std::vector<std::string> arguments) {
+    arguments.insert(arguments.begin(), {LOSSD_GRPCURL, "-plaintext"});
+    ChildProcess process(arguments);
+    EXPECT_EQ(process.Await(kPatience), 0) << process.Output();
+    return process.Output();
+  };
+  const std::string& server = lossd.listen();
+  EXPECT_EQ(grpcurl({server, "list"}),
+            "grpc.health.v1.Health\n"
+            "grpc.reflection.v1.ServerReflection\n"
+            "grpc.reflection.v1alpha.ServerReflection\n"
+            "lossd.v1.LossService\n");
+  EXPECT_THAT(grpcurl({server, "describe"}),
+              HasSubstr("rpc ComputeGradient ("));
+  EXPECT_THAT(grpcurl({"-d", R"({"service": "lossd.v1.LossService"})", server,
+                       "grpc.health.v1.Health/Check"}),
+              HasSubstr("\"status\": \"SERVING\""));
+}
+
+// The names of a process's threads.
+std::set<std::string> ThreadNames(const std::string& pid) {
+  std::set<std::string> names;
+  for (const auto& task :
+       std::filesystem::directory_iterator("/proc/" + pid + "/task")) {
+    std::string name;
+    std::getline(std::ifstream(task.path() / "comm"), name);
+    names.insert(name);
+  }
+  return names;
+}
+
+// With any other thread that polls, gRPC hands its poller from one to the other
+// at each call, which costs small calls a third of their throughput.
+TEST(ProcessTest, OnlyTheCompletionQueuesPoll) {
+  LossdProcess lossd;
+  const auto stub = NewStub(lossd.listen());
+  EXPECT_TRUE(Call(stub.get(), Request(4)).ok());
+  // gRPC's threads that poll, as a server with its synchronous and its callback
+  // API has them, by their names.
+  const std::set<std::string> before = ThreadNames("self");
+  grpc::EnableDefaultHealthCheckService(true);
+  v1::LossService::Service synchronous;
+  grpc::ServerBuilder builder;
+  builder.RegisterService(&synchronous);
+  const std::unique_ptr<grpc::Server> other = builder.BuildAndStart();
+  std::set<std::string> polling;
+  const auto all_are_there = [&] {
+    // A thread names itself.
+    for (const std::string& name : ThreadNames("self")) {
+      if (before.count(name) == 0) polling.insert(name);
+    }
+    return Matches(AllOf(Contains(StartsWith("grpcpp_sync")),
+                         Contains(StartsWith("nexting"))))(polling);
+  };
+  const absl::Time start = absl::Now();
+  while (!all_are_there() && absl::Now() - start < kPatience) {
+    absl::SleepFor(absl::Milliseconds(5));
+  }
+  EXPECT_LT(absl::Now() - start, kPatience);
+  other->Shutdown();
+  grpc::EnableDefaultHealthCheckService(false);
+  for (const std::string& name : ThreadNames(lossd.process().Id())) {
+    EXPECT_EQ(polling.count(name), 0) << name;
+  }
 }
 
 }  // namespace

@@ -81,6 +81,11 @@ class RawStream {
     *message = ToText(bytes);
     return true;
   }
+  // No message follows.
+  bool WritesDone() {
+    call_->WritesDone(nullptr);
+    return Await();
+  }
   grpc::Status Finish() {
     grpc::Status status;
     call_->Finish(&status, nullptr);
