@@ -36,10 +36,23 @@ struct TensorView {
   Shape shape;
   int64_t elements = 0;
   const uint8_t* data = nullptr;
+  // Where the tensor is a part of another: that one, and the linear index there
+  // of the part's first element. Only for names.
+  const TensorView* whole = nullptr;
+  int64_t begin = 0;
 
   bool present() const { return dtype != Dtype::kUnspecified; }
   // A tensor can be present with dtype and shape alone.
   bool readable() const { return data != nullptr || elements == 0; }
+
+  // Names for messages: the shape, and the subscripts of a linear index, both of
+  // the whole tensor.
+  const Shape& named_shape() const {
+    return whole == nullptr ? shape : whole->shape;
+  }
+  std::string PlaceName(int64_t i) const {
+    return IndexName(begin + i, named_shape());
+  }
 
   // The element at a linear index, for tensors of a class-index dtype.
   int64_t IndexAt(int64_t i) const {

@@ -3,23 +3,17 @@
 #include "server/engine/engine.h"
 
 #include <algorithm>
-#include <cfloat>
 #include <cmath>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "server/base/ordered_sum.h"
 #include "server/engine/gradients.h"
+#include "server/engine/task_steps.h"
 #include "server/engine/validation.h"
 
 namespace lossd {
 namespace {
-
-bool Wants(const Evaluation& evaluation, Output output) {
-  if (!evaluation.outputs.empty()) return evaluation.outputs.Has(output);
-  return output == Output::kLoss ||
-         (output == Output::kGradients && evaluation.gradient);
-}
 
 Destination DestinationOf(OwnedTensor* tensor) {
   return {tensor->dtype, tensor->data.data()};
@@ -86,13 +80,6 @@ int64_t InputBytes(const Evaluation& evaluation) {
   return bytes;
 }
 
-// Float lanes hold the scale only if it is a normal float.
-bool FitsFloat(double scale) {
-  const double magnitude = std::abs(scale);
-  return !std::isfinite(scale) || magnitude == 0 ||
-         (magnitude >= FLT_MIN && magnitude <= FLT_MAX);
-}
-
 // Allocates what the job writes.
 void SetUp(Task* task) {
   const Evaluation& evaluation = task->evaluation;
@@ -107,10 +94,7 @@ void SetUp(Task* task) {
   job.units = task->units;
   job.mean = IsMean(evaluation);
   SetUpGradients(task);
-  const bool wide = lead.dtype == Dtype::kFloat64 ||
-                    evaluation.gradient_dtype == Dtype::kFloat64;
-  job.float_lanes =
-      geometry.float_lanes && !wide && FitsFloat(job.gradient_scale);
+  job.float_lanes = UsesFloatLanes(evaluation, geometry, job.gradient_scale);
 
   const bool none = evaluation.reduction == Reduction::kNone;
   if (Wants(evaluation, Output::kElementwiseLosses) ||
@@ -165,79 +149,6 @@ void FindMean(Task* task) {
                        : SumOfUnits(job, kNumeratorSum) / denominator;
 }
 
-void FinishLoss(Task* task) {
-  const Evaluation& evaluation = task->evaluation;
-  Result& result = task->result;
-  const Dtype dtype = evaluation.arguments.tensor(0).dtype;
-  const bool wants_losses = Wants(evaluation, Output::kElementwiseLosses);
-  if (evaluation.reduction == Reduction::kNone) {
-    if (wants_losses) {
-      result.loss_tensor =
-          Allocate(*task->pool, dtype, task->geometry.loss_shape);
-      if (result.loss_tensor.data.size() > 0) {
-        std::memcpy(result.loss_tensor.data.data(),
-                    result.elementwise_losses.data.data(),
-                    static_cast<size_t>(result.loss_tensor.data.size()));
-      }
-    } else {
-      result.loss_tensor = std::move(result.elementwise_losses);
-      result.elementwise_losses = OwnedTensor();
-    }
-    if (!task->geometry.loss_shape.empty()) return;
-    TensorView scalar;
-    scalar.dtype = dtype;
-    scalar.data = result.loss_tensor.data.data();
-    result.loss = scalar.ValueAt(0);
-    return;
-  }
-  double loss = SumOfUnits(task->job, kTotalSum);
-  if (IsMean(evaluation)) {
-    loss = *result.mean_numerator / DenominatorOf(evaluation, task->geometry);
-  }
-  if (std::isnan(loss)) loss = std::nan("");
-  result.loss_tensor = Allocate(*task->pool, dtype, {});
-  result.loss = StoreRounded(loss, dtype, result.loss_tensor.data.data());
-  result.non_finite.result_nan |= std::isnan(*result.loss);
-  result.non_finite.result_infinity |= std::isinf(*result.loss);
-}
-
-void SetCounts(Task* task) {
-  Result& result = task->result;
-  result.counted = task->geometry.counted;
-  result.mean_denominator =
-      NaturalDenominator(task->evaluation, task->geometry);
-  result.element_count = task->geometry.element_count;
-  result.ignored_count = task->geometry.ignored_count;
-}
-
-void Finish(Task* task) {
-  const Evaluation& evaluation = task->evaluation;
-  const Findings& findings = task->job.findings;
-  Result& result = task->result;
-  if (findings.outside_domain != 0) {
-    DescribeDomainViolations(evaluation, findings.outside_domain,
-                             &task->violations);
-    return;
-  }
-  result.non_finite = {findings.input_nan, findings.input_infinity,
-                       findings.result_nan, findings.result_infinity};
-  result.mean_numerator = SumOfUnits(task->job, kNumeratorSum);
-  FinishGradients(task);
-  SetCounts(task);
-  if (!result.gradients.empty()) {
-    result.gradient_underflow_count = findings.underflow;
-  }
-  if (Wants(evaluation, Output::kLoss)) FinishLoss(task);
-  const auto& metrics = evaluation.loss->schema.metrics;
-  const size_t present = metrics.size() - task->geometry.absent_metrics;
-  for (size_t i = 0; i < present; ++i) {
-    result.metrics.push_back(
-        {metrics[i].name,
-         SumOfUnits(task->job, static_cast<int>(kMetricSums + i)),
-         task->geometry.metric_denominator});
-  }
-}
-
 int64_t UnitsOf(const Geometry& geometry) {
   return geometry.row_loss ? geometry.rows
                            : (geometry.element_count + kLeaf - 1) / kLeaf;
@@ -273,11 +184,17 @@ Backend* Engine::FindBackend(const Evaluation& evaluation,
 
 std::unique_ptr<Task> Engine::Prepare(Evaluation evaluation,
                                       Violations* violations) const {
+  return Prepare(std::move(evaluation), limits_, violations);
+}
+
+std::unique_ptr<Task> Engine::Prepare(Evaluation evaluation,
+                                      const EngineLimits& limits,
+                                      Violations* violations) const {
   auto task = std::make_unique<Task>();
   task->violations = *violations;  // for its way of naming values
   task->backend = FindBackend(evaluation, violations);
   task->pool = pool_.get();
-  CheckTensors(evaluation, limits_, violations);
+  CheckTensors(evaluation, limits, violations);
   CheckParameters(evaluation, violations);
   CheckOptions(evaluation, violations);
   if (!violations->empty()) return nullptr;
@@ -292,13 +209,13 @@ std::unique_ptr<Task> Engine::Prepare(Evaluation evaluation,
   if (!violations->empty()) return nullptr;
 
   task->units = UnitsOf(task->geometry);
-  CheckElements(task->geometry.element_count, task->units, limits_, violations);
+  CheckElements(task->geometry.element_count, task->units, limits, violations);
   if (!violations->empty()) return nullptr;
   task->cost = CostOf(evaluation, task->geometry, task->units);
   task->input_bytes = InputBytes(evaluation);
   CheckGradOutput(evaluation, task->geometry, violations);
   task->response_bytes = ResponseBytes(evaluation, task->geometry);
-  CheckCost(task->cost, task->response_bytes, limits_, violations);
+  CheckCost(task->cost, task->response_bytes, limits, violations);
   if (!violations->empty()) return nullptr;
   const auto losses = AllLosses();
   while (losses[task->loss_index] != &loss) ++task->loss_index;
@@ -319,7 +236,8 @@ void Engine::Run(absl::Span<Task* const> tasks,
     jobs.push_back(&task->job);
   }
   tasks[0]->backend->Run(jobs, [&](size_t index) {
-    Finish(tasks[index]);
+    const Job& job = tasks[index]->job;
+    FinishTask(tasks[index], [&](int sum) { return SumOfUnits(job, sum); });
     done(index);
   });
 }

@@ -76,6 +76,10 @@ class Engine {
   // and masks once.
   std::unique_ptr<Task> Prepare(Evaluation evaluation,
                                 Violations* violations) const;
+  // The same within other limits.
+  std::unique_ptr<Task> Prepare(Evaluation evaluation,
+                                const EngineLimits& limits,
+                                Violations* violations) const;
 
   // Fills in what is known of a task before it is computed: how many elements
   // there are and, where its tensors have the data for it, what the mean is

@@ -7,15 +7,19 @@
 #include <vector>
 
 #include "server/base/ordered_sum.h"
+#include "server/engine/task_steps.h"
 #include "server/engine/validation.h"
 
 namespace lossd {
 namespace {
 
 bool WantsGradients(const Evaluation& evaluation) {
-  return evaluation.outputs.empty()
-             ? evaluation.gradient
-             : evaluation.outputs.Has(Output::kGradients);
+  return Wants(evaluation, Output::kGradients);
+}
+
+bool HasScalarGradOutput(const Evaluation& evaluation) {
+  return evaluation.grad_output.present() &&
+         evaluation.grad_output.shape.empty();
 }
 
 // The shape of what a kernel writes as the gradient of any tensor.
@@ -113,19 +117,21 @@ bool GradientNeedsMean(const Evaluation& evaluation, const Geometry& geometry) {
   return false;
 }
 
+double GradientScale(const Evaluation& evaluation, const Geometry& geometry) {
+  const double scale =
+      HasScalarGradOutput(evaluation) ? evaluation.grad_output.ValueAt(0) : 1.0;
+  return IsMean(evaluation) ? scale / DenominatorOf(evaluation, geometry)
+                            : scale;
+}
+
 void SetUpGradients(Task* task) {
   const Evaluation& evaluation = task->evaluation;
   const Geometry& geometry = task->geometry;
   Job& job = task->job;
-  double scale = 1;
-  if (evaluation.grad_output.present() &&
-      evaluation.grad_output.shape.empty()) {
-    scale = evaluation.grad_output.ValueAt(0);
-  } else {
+  if (!HasScalarGradOutput(evaluation)) {
     job.grad_output = evaluation.grad_output;
   }
-  if (job.mean) scale /= DenominatorOf(evaluation, geometry);
-  job.gradient_scale = scale;
+  job.gradient_scale = GradientScale(evaluation, geometry);
   if (!WantsGradients(evaluation)) return;
   const std::vector<int> slots = GradientSlots(evaluation);
   task->result.gradients.resize(slots.size());

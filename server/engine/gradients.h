@@ -30,6 +30,10 @@ double WideGradientBytes(const Evaluation& evaluation,
 // mean itself must be known first.
 bool GradientNeedsMean(const Evaluation& evaluation, const Geometry& geometry);
 
+// What multiplies the gradient of each elementwise loss, besides a grad_output
+// that is not a scalar.
+double GradientScale(const Evaluation& evaluation, const Geometry& geometry);
+
 // Allocates the gradients that are wanted, and sets their scale.
 void SetUpGradients(Task* task);
 

@@ -331,7 +331,7 @@ void DescribeDomainViolations(const Evaluation& evaluation,
       if (!InDomain(tensor, view.ValueAt(i)) && bad++ == 0) first = i;
     }
     std::string description = absl::StrCat(
-        tensor.name, IndexName(first, view.shape), " = ",
+        tensor.name, view.PlaceName(first), " = ",
         violations->ValueName(view.ValueAt(first)), " is outside [",
         tensor.minimum.value_or(-INFINITY), ", ",
         tensor.maximum.value_or(INFINITY), "]. ", bad, " of ", view.elements,

@@ -56,7 +56,8 @@ class ElementwiseKernel {
     } else if (view == shape) {
       source.tile = LoadTile<V>(tensor, begin, n, scratch);
     } else {
-      BroadcastTile<V>(tensor, view, shape, begin, n, scratch);
+      BroadcastTile<V>(tensor, view, shape, job_.first_element + begin, n,
+                       scratch);
       source.tile = scratch;
     }
     return source;

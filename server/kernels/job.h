@@ -53,6 +53,10 @@ struct Job {
   const Arguments* arguments = nullptr;
   const Geometry* geometry = nullptr;
   int64_t units = 0;
+  // Of an elementwise loss that is computed in parts: the linear index of the
+  // part's first element in the loss's shape. A tensor of that shape starts
+  // there; one that broadcasts is whole.
+  int64_t first_element = 0;
 
   // Computed in lanes of float; else of double.
   bool float_lanes = false;

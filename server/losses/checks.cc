@@ -210,7 +210,10 @@ ClassCounts CountClasses(const LossSchema& schema, const Arguments& arguments,
   }
   int64_t bad = 0;
   int64_t first_bad = 0;
-  OrderedSum sum;
+  OrderedSum own_sum;
+  OrderedSum& sum = weight.present() && arguments.weight_sum != nullptr
+                        ? arguments.weight_sum->Continue()
+                        : own_sum;
   for (int64_t i = 0; i < target.elements; ++i) {
     const int64_t label = target.IndexAt(i);
     double w = 0;
@@ -224,16 +227,17 @@ ClassCounts CountClasses(const LossSchema& schema, const Arguments& arguments,
     if (weight.present()) sum.Add(w);
   }
   counts.weight = weight.present()
-                      ? sum.Total()
+                      ? OrderedSum(sum).Total()
                       : static_cast<double>(target.elements - counts.ignored);
   if (bad > 0) {
     const absl::string_view name = schema.tensors[target_slot].name;
     violations->Add(
         Reason::kTargetOutOfRange, name,
-        absl::StrCat(name, IndexName(first_bad, target.shape), " = ",
+        absl::StrCat(name, target.PlaceName(first_bad), " = ",
                      violations->ValueName(target.IndexAt(first_bad)),
                      " is outside [0, ", classes, "): input of shape ",
-                     ShapeName(arguments.tensor(0).shape), " has C = ", classes,
+                     ShapeName(arguments.tensor(0).named_shape()),
+                     " has C = ", classes,
                      classes == 1 ? " class. " : " classes. ", bad, " of ",
                      target.elements, bad == 1 ? " targets is" : " targets are",
                      " out of range.", hint.empty() ? "" : " ", hint));
@@ -328,6 +332,7 @@ void DivideByWeight(const Arguments& arguments, int slot, Geometry* geometry) {
   if (!weight.present()) return;
   geometry->divides_by_weight = true;
   geometry->counted = weight.readable();
+  geometry->denominator_known = geometry->counted;
   if (geometry->counted) geometry->mean_denominator = SumOfTensor(weight);
 }
 
@@ -354,7 +359,7 @@ ParameterSchema IgnoreIndexSchema() {
 }
 
 std::string OneClassHint(const TensorView& input) {
-  Shape two = input.shape;
+  Shape two = input.named_shape();
   two[two.size() == 1 ? 0 : 1] = 2;
   return absl::StrCat(
       "For binary labels with one logit use binary_cross_entropy_with_logits, "

@@ -223,7 +223,7 @@ int64_t CountTokens(const Arguments& arguments, Violations* violations) {
   if (bad > 0) {
     violations->Add(
         Reason::kValueOutOfRange, "mask",
-        absl::StrCat("mask", IndexName(first_bad, mask.shape), " = ",
+        absl::StrCat("mask", mask.PlaceName(first_bad), " = ",
                      violations->ValueName(mask.ValueAt(first_bad)),
                      " is neither 0 nor 1. ", bad, " of ", mask.elements,
                      bad == 1 ? " values is." : " values are."));
@@ -245,6 +245,7 @@ Geometry Plan(const Arguments& arguments, Violations* violations) {
   geometry.absent_metrics = arguments.has(kRefLogProbs) ? 0 : 1;
   const double batch = static_cast<double>(shape[0]);
   const double aggregation = geometry.parameters[kAggregation];
+  geometry.denominator_known = geometry.counted || aggregation != kTokenMean;
   geometry.mean_denominator =
       aggregation == kTokenMean ? static_cast<double>(tokens) : batch;
   if (aggregation == kTokenSumConstant) {

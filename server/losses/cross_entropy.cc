@@ -116,6 +116,7 @@ Geometry Plan(const Arguments& arguments, Violations* violations) {
   geometry.ignored_count = counts.ignored;
   geometry.mean_denominator = counts.weight;
   geometry.counted = counts.known;
+  geometry.denominator_known = counts.known;
   return geometry;
 }
 

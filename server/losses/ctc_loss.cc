@@ -83,6 +83,7 @@ const LossSchema& Schema() {
            "log_probs besides PyTorch's."},
       .tensors = Tensors(),
       .parameters = Parameters(),
+      .batch_first = false,
   };
   return schema;
 }

@@ -38,6 +38,8 @@ struct Geometry {
   // False if a tensor without data (Evaluation::validate_only) would have to be
   // read to know the ignored count and the denominator.
   bool counted = true;
+  // Whether mean_denominator is known in spite of that.
+  bool denominator_known = true;
   // The mean is divided by the sum of the weight, so that the gradient with
   // respect to the weight needs the mean.
   bool divides_by_weight = false;

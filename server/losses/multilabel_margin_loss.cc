@@ -66,10 +66,10 @@ Geometry Plan(const Arguments& arguments, Violations* violations) {
   if (bad > 0) {
     violations->Add(
         Reason::kTargetOutOfRange, "target",
-        absl::StrCat("target", IndexName(first_bad, target.shape), " = ",
+        absl::StrCat("target", target.PlaceName(first_bad), " = ",
                      violations->ValueName(target.IndexAt(first_bad)),
                      " is outside [-1, ", classes, "): input of shape ",
-                     ShapeName(arguments.tensor(kInput).shape),
+                     ShapeName(arguments.tensor(kInput).named_shape()),
                      " has C = ", classes,
                      classes == 1 ? " class. " : " classes. ", bad, " of ",
                      target.elements, bad == 1 ? " targets is" : " targets are",

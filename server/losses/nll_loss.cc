@@ -48,6 +48,7 @@ Geometry Plan(const Arguments& arguments, Violations* violations) {
   geometry.mean_denominator = counts.weight;
   geometry.counted = counts.known;
   geometry.label_only = true;
+  geometry.denominator_known = counts.known;
   return geometry;
 }
 

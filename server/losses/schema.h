@@ -110,6 +110,7 @@ struct LossSchema {
   std::vector<MetricSchema> metrics = {};
   bool has_probabilities = false;  // and log-probabilities, predicted classes
   bool has_batch_mean = false;     // the reduction batchmean
+  bool batch_first = true;         // dimension 0 of a batch is its samples'
 };
 
 }  // namespace lossd

@@ -20,6 +20,12 @@ void Violations::Add(Reason reason, absl::string_view field,
   kept_.push_back({reason, std::move(path), std::move(description)});
 }
 
+void Violations::AddSentence(absl::string_view sentence) {
+  for (Violation& each : kept_) {
+    absl::StrAppend(&each.description, " ", sentence);
+  }
+}
+
 std::string Violations::NumberName(double value) {
   if (value == std::floor(value) && std::abs(value) <= 0x1p53) {
     return absl::StrCat(static_cast<int64_t>(value));

@@ -56,6 +56,9 @@ class Violations {
   // `field` is relative to `prefix`.
   void Add(Reason reason, absl::string_view field, std::string description);
 
+  // Ends every description with one more sentence.
+  void AddSentence(absl::string_view sentence);
+
   void set_prefix(absl::string_view prefix) { prefix_ = std::string(prefix); }
 
   // A number for a message, with every digit that tells it from its neighbours.
