@@ -48,8 +48,8 @@ struct ArrivedCall {
 // can keep it longer.
 //
 // Start() and what gRPC tells (the On... below) run on the thread of the call's
-// completion queue, one at a time. Read() may be called there; Write(),
-// Finish() and WatchCancellation() on any thread.
+// completion queue, one at a time. Read(), Write(), Finish() and
+// WatchCancellation() may be called on any thread.
 class CoreCall : public std::enable_shared_from_this<CoreCall> {
  public:
   // Takes over what arrived.
@@ -69,7 +69,8 @@ class CoreCall : public std::enable_shared_from_this<CoreCall> {
   // True once the caller has gone away, if WatchCancellation() was called.
   bool cancelled() const { return cancelled_.load(std::memory_order_relaxed); }
 
-  // Reads the next message; OnRead() follows. One at a time.
+  // Reads the next message; OnRead() follows. One at a time, and none after
+  // Finish().
   void Read();
   // Sends a message; OnWritten() follows. One at a time, and none beside or
   // after Finish().

@@ -11,6 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "server/base/status_macros.h"
 #include "server/rpc/loss_catalog.h"
+#include "server/rpc/row_stream_call.h"
 #include "server/rpc/server_info.h"
 #include "server/rpc/service_call.h"
 #include "server/rpc/version.h"
@@ -20,8 +21,6 @@ namespace {
 
 // In which a caller announces the bytes of its request.
 constexpr char kRequestBytesHeader[] = "lossd-request-bytes";
-// What a call costs beside its arithmetic, in operations.
-constexpr double kCallOperations = 4096;
 
 BatcherOptions OptionsOf(const Settings& settings) {
   BatcherOptions options;
@@ -235,6 +234,8 @@ std::shared_ptr<CoreCall> LossService::MakeCall(Method method,
     case Method::kStreamLoss:
     case Method::kStreamGradient:
       return MakeStream(method, arrived);
+    case Method::kStreamRows:
+      return std::make_shared<RowStreamCall>(this, arrived);
     default:
       return std::make_shared<UnaryComputeCall>(this, method, arrived);
   }
@@ -298,6 +299,13 @@ void LossService::Begin(const std::shared_ptr<ComputeCall>& call,
 }
 
 void LossService::RunBatch(absl::Span<BatchItem* const> batch) {
+  // All of a batch are of one kind, because their keys are equal.
+  if (dynamic_cast<RowStreamCall::Item*>(batch[0]) != nullptr) {
+    for (BatchItem* item : batch) {
+      static_cast<RowStreamCall::Item*>(item)->Run();
+    }
+    return;
+  }
   std::vector<Task*> tasks;
   tasks.reserve(batch.size());
   for (BatchItem* item : batch) {

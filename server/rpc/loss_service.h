@@ -54,10 +54,14 @@ class LossService final : public QueuedService {
   int64_t in_flight() const { return recorder_.in_flight(); }
 
  private:
+  // What a call costs beside its arithmetic, in operations.
+  static constexpr double kCallOperations = 4096;
+
   class Item;
   class ServiceCall;
   class UnaryComputeCall;
   class EvaluationStream;
+  class RowStreamCall;
   class TellCall;
 
   LossService(const ServerParts& parts, WireBinding binding);

@@ -30,12 +30,17 @@ void MessageBuilder::EndText() {
 }
 
 void MessageBuilder::Append(AlignedBuffer memory) {
-  if (memory.size() == 0) return;
+  const int64_t bytes = memory.size();
+  Append(std::move(memory), bytes);
+}
+
+void MessageBuilder::Append(AlignedBuffer memory, int64_t bytes) {
+  if (bytes == 0) return;
   EndText();
-  slice_bytes_ += memory.size();
+  slice_bytes_ += bytes;
   auto* owner = new AlignedBuffer(std::move(memory));
   slices_.push_back(grpc_slice_new_with_user_data(
-      owner->data(), static_cast<size_t>(owner->size()),
+      owner->data(), static_cast<size_t>(bytes),
       [](void* p) { delete static_cast<AlignedBuffer*>(p); }, owner));
 }
 

@@ -59,6 +59,8 @@ class MessageBuilder {
   }
   // Takes the memory, which is given back when gRPC is done with it.
   void Append(AlignedBuffer memory);
+  // The same of its first `bytes` only.
+  void Append(AlignedBuffer memory, int64_t bytes);
 
   // Bytes so far.
   int64_t size() const {

@@ -74,16 +74,15 @@ bool IsPrintable(absl::string_view text) {
 // One reading of one request.
 class RequestReader::Pass {
  public:
-  Pass(const RequestReader& reader, DecodedRequest* decoded, bool validate_only,
-       Violations* violations)
+  // With `shapes_suffice` tensors may be without content.
+  Pass(const RequestReader& reader, DecodedRequest* decoded,
+       bool shapes_suffice, Violations* violations)
       : reader_(reader),
         decoded_(*decoded),
         evaluation_(decoded->evaluation),
         violations_(violations),
-        tensors_(reader.max_dimensions_, validate_only, &decoded->numbers,
-                 violations) {
-    evaluation_.validate_only = validate_only;
-  }
+        tensors_(reader.max_dimensions_, shapes_suffice, &decoded->numbers,
+                 violations) {}
 
   // Finds the loss and reads the hints; false where the rest shall not be read.
   bool Begin(const Message& request, const v1::Evaluation& evaluation) {
@@ -108,6 +107,7 @@ class RequestReader::Pass {
     if (!v1::Device_IsValid(wire.device())) {
       AddOption("evaluation.device", UnknownNumber("device", wire.device()));
     }
+    evaluation_.validate_only = wire.validate_only();
     evaluation_.reduction = static_cast<Reduction>(wire.reduction());
     evaluation_.device = static_cast<DeviceClass>(wire.device());
     if (wire.has_normalizer()) evaluation_.normalizer = wire.normalizer();
@@ -124,6 +124,7 @@ class RequestReader::Pass {
   }
 
   void ReadGradientOptions(const v1::ComputeGradientRequest& wire) {
+    evaluation_.gradient = true;
     evaluation_.wrt.assign(wire.wrt().begin(), wire.wrt().end());
     if (!v1::Dtype_IsValid(wire.gradient_dtype())) {
       AddOption("gradient_dtype",
@@ -205,7 +206,8 @@ class RequestReader::Pass {
 void RequestReader::Read(const v1::ComputeLossRequest& request,
                          DecodedRequest* decoded,
                          Violations* violations) const {
-  Pass pass(*this, decoded, request.evaluation().validate_only(), violations);
+  const bool validate_only = request.evaluation().validate_only();
+  Pass pass(*this, decoded, validate_only, violations);
   if (!pass.Begin(request, request.evaluation())) return;
   pass.ReadEvaluation(request.evaluation());
   pass.Finish();
@@ -214,11 +216,23 @@ void RequestReader::Read(const v1::ComputeLossRequest& request,
 void RequestReader::Read(const v1::ComputeGradientRequest& request,
                          DecodedRequest* decoded,
                          Violations* violations) const {
-  decoded->evaluation.gradient = true;
-  Pass pass(*this, decoded, request.evaluation().validate_only(), violations);
+  const bool validate_only = request.evaluation().validate_only();
+  Pass pass(*this, decoded, validate_only, violations);
   if (!pass.Begin(request, request.evaluation())) return;
   pass.ReadEvaluation(request.evaluation());
   pass.ReadGradientOptions(request);
+  pass.Finish();
+}
+
+void RequestReader::Read(const v1::RowsHead& head, DecodedRequest* decoded,
+                         Violations* violations) const {
+  const bool gradient = head.has_gradient();
+  const v1::Evaluation& evaluation =
+      gradient ? head.gradient().evaluation() : head.loss().evaluation();
+  Pass pass(*this, decoded, true, violations);
+  if (!pass.Begin(head, evaluation)) return;
+  pass.ReadEvaluation(evaluation);
+  if (gradient) pass.ReadGradientOptions(head.gradient());
   pass.Finish();
 }
 

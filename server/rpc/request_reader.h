@@ -8,6 +8,7 @@
 
 #include "absl/strings/string_view.h"
 #include "lossd/v1/loss_service.pb.h"
+#include "lossd/v1/stream.pb.h"
 #include "server/base/aligned_buffer.h"
 #include "server/engine/evaluation.h"
 #include "server/losses/violations.h"
@@ -51,6 +52,10 @@ class RequestReader {
   void Read(const v1::ComputeLossRequest& request, DecodedRequest* decoded,
             Violations* violations) const;
   void Read(const v1::ComputeGradientRequest& request, DecodedRequest* decoded,
+            Violations* violations) const;
+  // The same of the evaluation whose rows follow: tensors may be without
+  // content.
+  void Read(const v1::RowsHead& head, DecodedRequest* decoded,
             Violations* violations) const;
 
  private:
