@@ -11,6 +11,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/notification.h"
+#include "client/cpp/row_stream.h"
 #include "lossd/v1/loss_service.grpc.pb.h"
 
 namespace lossd {
@@ -214,6 +215,29 @@ absl::StatusOr<v1::ComputeGradientResponse> Client::ComputeGradient(
 absl::StatusOr<v1::ComputeGradientResponse> Client::ComputeGradient(
     v1::ComputeGradientRequest&& request, const CallOptions& options) const {
   return core_->CallWithHints(&Core::Stub::ComputeGradient, request, options);
+}
+
+absl::StatusOr<v1::ComputeGradientResponse> Client::ComputeRows(
+    const v1::RowsHead& head, absl::Span<const StreamedTensor> tensors,
+    absl::Span<const StreamedGradient> gradients,
+    const CallOptions& options) const {
+  v1::StreamRowsRequest message;
+  *message.mutable_head() = head;
+  if (head.has_gradient()) {
+    SetHints(*message.mutable_head()->mutable_gradient(), options);
+  } else {
+    SetHints(*message.mutable_head()->mutable_loss(), options);
+  }
+  const size_t size = message.ByteSizeLong();
+  if (absl::Status status = CheckSize(size, core_->max_message_bytes);
+      !status.ok()) {
+    return status;
+  }
+  grpc::ClientContext context;
+  Prepare(context, options, core_->timeout, size);
+  std::stop_callback on_stop(options.stop, [&] { context.TryCancel(); });
+  return RunRowStream(*core_->stub, context, std::move(message), tensors,
+                      gradients);
 }
 
 absl::StatusOr<v1::ListLossesResponse> Client::ListLosses(

@@ -106,6 +106,14 @@ int64_t ChildProcess::ResidentBytes() const {
   return resident * sysconf(_SC_PAGESIZE);
 }
 
+int64_t ChildProcess::PeakResidentBytes() const {
+  const std::string status = ReadFile(absl::StrCat("/proc/", pid_, "/status"));
+  const std::string name = "VmHWM:";
+  const size_t at = status.find(name);
+  if (at == std::string::npos) return 0;
+  return std::strtoll(status.c_str() + at + name.size(), nullptr, 10) << 10;
+}
+
 LossdProcess::LossdProcess(const std::vector<std::string>& flags)
     : port_file_(NewPath("ports")) {
   std::vector<std::string> arguments = {

@@ -35,6 +35,8 @@ class ChildProcess {
   std::string Id() const { return std::to_string(pid_); }
   // Its resident memory.
   int64_t ResidentBytes() const;
+  // The most that it was.
+  int64_t PeakResidentBytes() const;
 
  private:
   std::string output_;

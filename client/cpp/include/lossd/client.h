@@ -16,9 +16,12 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
+#include "absl/types/span.h"
 #include "lossd/error.h"
+#include "lossd/rows.h"
 #include "lossd/tensor.h"
 #include "lossd/v1/loss_service.pb.h"
+#include "lossd/v1/stream.pb.h"
 
 namespace lossd {
 
@@ -118,6 +121,27 @@ class Client {
       const CallOptions& options = {}) const;
   absl::StatusOr<v1::ComputeGradientResponse> ComputeGradient(
       v1::ComputeGradientRequest&& request,
+      const CallOptions& options = {}) const;
+  // Computes one evaluation that is larger than a message, sending the rows of
+  // the large tensors and receiving their gradients at the same time; either
+  // can be far larger than what the client or the server holds. In the head
+  // these tensors have dtype and shape but no content (DeclareTensor). The
+  // answer has everything but the gradients; after an error their memory holds
+  // nothing of use. Runs a thread until the call ends. Never repeated. Allow
+  // for the time that it takes in `options`.
+  //
+  //     v1::RowsHead head;
+  //     auto* loss = head.mutable_gradient()->mutable_evaluation()
+  //                      ->mutable_cross_entropy();
+  //     *loss->mutable_target() = MakeTensor(labels, {n});
+  //     *loss->mutable_input() = DeclareTensor<float>({n, classes});
+  //     client.ComputeRows(head, {StreamFrom<float>("input", logits)},
+  //                        {StreamInto<float>("input", gradient)});
+  //
+  // Errors: also INVALID_ARGUMENT if lengths do not fit the head.
+  absl::StatusOr<v1::ComputeGradientResponse> ComputeRows(
+      const v1::RowsHead& head, absl::Span<const StreamedTensor> tensors,
+      absl::Span<const StreamedGradient> gradients = {},
       const CallOptions& options = {}) const;
   absl::StatusOr<v1::ListLossesResponse> ListLosses(
       const CallOptions& options = {}) const;
