@@ -94,14 +94,18 @@ absl::Status Serve(const Settings& settings, Log& log) {
                                         .log = &log},
                                        [&metrics] { return metrics.Text(); }));
   if (!settings.port_file.empty()) {
-    LOSSD_RETURN_IF_ERROR(WritePortFile(settings.port_file, server->listen(),
-                                        server->admin_listen()));
+    LOSSD_RETURN_IF_ERROR(
+        WritePortFile(settings.port_file, server->addresses()));
   }
+  const auto address_of = [&server](absl::string_view name) {
+    const std::string address = server->AddressOf(name);
+    return address.empty() ? "none" : address;
+  };
   log.Event(LogLevel::kInfo, "serving",
-            {{"listen", server->listen().ToString()},
-             {"admin", server->admin_listen().has_value()
-                           ? server->admin_listen()->ToString()
-                           : "none"},
+            {{"listen", address_of("listen")},
+             {"listen_unix", address_of("listen_unix")},
+             {"admin", address_of("admin")},
+             {"shared_memory", address_of("shared_memory")},
              {"target", engine->backends()[0]->target()},
              {"threads", settings.threads},
              {"instance", settings.instance},

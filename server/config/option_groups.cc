@@ -6,12 +6,18 @@
 #include <limits>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/ascii.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
 #include "absl/time/time.h"
 #include "server/config/host_port.h"
 #include "server/config/option_kinds.h"
+#include "server/config/unix_address.h"
 
 // The field that a row is about, of constant and other settings alike.
 #define LOSSD_FIELD(path) \
@@ -43,19 +49,130 @@ absl::Status Unusable(const absl::Status& status) {
       absl::StrCat("cannot be used: ", status.message()));
 }
 
+// Reads one address of --listen into the settings.
+absl::Status AddListen(absl::string_view text, Settings& settings) {
+  if (IsUnixAddress(text)) {
+    absl::StatusOr<std::string> path = ParseUnixAddress(text);
+    if (!path.ok()) return Unusable(path.status());
+    if (!settings.listen_unix.empty()) {
+      return absl::InvalidArgumentError("has two Unix sockets");
+    }
+    settings.listen_unix = *std::move(path);
+    return absl::OkStatus();
+  }
+  absl::StatusOr<HostPort> address = ParseHostPort(text);
+  if (!address.ok()) return Unusable(address.status());
+  if (settings.listen.has_value()) {
+    return absl::InvalidArgumentError("has two addresses HOST:PORT");
+  }
+  settings.listen = *std::move(address);
+  return absl::OkStatus();
+}
+
 OptionRow ListenOption() {
   OptionRow row;
   row.name = "listen";
-  row.metavar = "HOST:PORT";
+  row.metavar = "ADDRESS[,ADDRESS]";
   row.help = "Where gRPC listens; port 0 takes a free one";
-  row.allowed = "HOST:PORT with a port from 0 to 65535";
+  row.allowed =
+      "HOST:PORT with a port from 0 to 65535, unix:PATH, or both, separated by "
+      "a comma";
   row.assign = [](absl::string_view text, Settings& settings) {
-    absl::StatusOr<HostPort> value = ParseHostPort(text);
-    if (!value.ok()) return Unusable(value.status());
-    settings.listen = *std::move(value);
+    Settings changed;
+    changed.listen.reset();
+    for (absl::string_view address : absl::StrSplit(text, ',')) {
+      absl::Status status = AddListen(address, changed);
+      if (!status.ok()) return status;
+    }
+    settings.listen = std::move(changed.listen);
+    settings.listen_unix = std::move(changed.listen_unix);
     return absl::OkStatus();
   };
-  row.print = [](const Settings& s) { return s.listen.ToString(); };
+  row.print = [](const Settings& s) {
+    std::vector<std::string> addresses;
+    if (s.listen.has_value()) addresses.push_back(s.listen->ToString());
+    if (!s.listen_unix.empty()) {
+      addresses.push_back(UnixAddress(s.listen_unix));
+    }
+    return absl::StrJoin(addresses, ",");
+  };
+  return row;
+}
+
+OptionRow UnixModeOption() {
+  OptionRow row;
+  row.name = "unix-socket-mode";
+  row.metavar = "MODE";
+  row.help = "Permissions of the Unix sockets that lossd makes";
+  row.allowed = "an octal number from 0 to 0777";
+  row.assign = [](absl::string_view text, Settings& settings) {
+    int mode = 0;
+    if (text.empty() || text.size() > 4) {
+      return absl::InvalidArgumentError("is not an octal number");
+    }
+    for (char digit : text) {
+      if (digit < '0' || digit > '7') {
+        return absl::InvalidArgumentError("is not an octal number");
+      }
+      mode = mode * 8 + (digit - '0');
+    }
+    if (mode > 0777) return absl::InvalidArgumentError("is out of range");
+    settings.unix_socket_mode = mode;
+    return absl::OkStatus();
+  };
+  row.print = [](const Settings& s) {
+    return absl::StrFormat("%04o", s.unix_socket_mode);
+  };
+  return row;
+}
+
+OptionRow SharedMemoryListenOption() {
+  OptionRow row;
+  row.name = "shared-memory-listen";
+  row.metavar = "ADDRESS";
+  row.help =
+      "The Unix socket that hands out memory to callers on this machine; none "
+      "turns that off";
+  row.allowed = "unix:PATH, or none";
+  row.assign = [](absl::string_view text, Settings& settings) {
+    if (text.empty() || text == "none") {
+      settings.shared_memory.listen.clear();
+      return absl::OkStatus();
+    }
+    absl::StatusOr<std::string> path = ParseUnixAddress(text);
+    if (!path.ok()) return Unusable(path.status());
+    settings.shared_memory.listen = *std::move(path);
+    return absl::OkStatus();
+  };
+  row.print = [](const Settings& s) {
+    const std::string& path = s.shared_memory.listen;
+    return path.empty() ? "none" : UnixAddress(path);
+  };
+  return row;
+}
+
+OptionRow SharedMemoryUsersOption() {
+  OptionRow row;
+  row.name = "shared-memory-uids";
+  row.metavar = "UID[,UID]";
+  row.help = "Users who get memory, besides root and lossd's own user";
+  row.allowed = "numbers separated by commas, or none";
+  row.default_text = "none";
+  row.assign = [](absl::string_view text, Settings& settings) {
+    std::vector<uint32_t> uids;
+    for (absl::string_view each :
+         absl::StrSplit(text == "none" ? "" : text, ',', absl::SkipEmpty())) {
+      if (!absl::SimpleAtoi(each, &uids.emplace_back())) {
+        return absl::InvalidArgumentError("is not a list of user ids");
+      }
+    }
+    settings.shared_memory.uids = std::move(uids);
+    return absl::OkStatus();
+  };
+  row.print = [](const Settings& s) {
+    const std::vector<uint32_t>& uids = s.shared_memory.uids;
+    return uids.empty() ? "none" : absl::StrJoin(uids, ",");
+  };
   return row;
 }
 
@@ -97,7 +214,7 @@ std::vector<OptionRow> ListeningOptions() {
   config.in_file = false;
   return InGroup(
       "Listening",
-      {ListenOption(), AdminListenOption(),
+      {ListenOption(), AdminListenOption(), UnixModeOption(),
        Switch("insecure", LOSSD_FIELD(insecure),
               "Allows a listen address that other machines can reach, without "
               "encryption or authentication"),
@@ -136,6 +253,15 @@ std::vector<OptionRow> ComputingOptions() {
                                   {"any", Device::kAny}},
                                  "What a call that names no device runs on"),
                   std::move(target), std::move(instance)});
+}
+
+std::vector<OptionRow> SharedMemoryOptions() {
+  return InGroup(
+      "Shared memory",
+      {SharedMemoryListenOption(),
+       Bytes("max-shared-memory-bytes", LOSSD_FIELD(shared_memory.max_bytes),
+             4 * kKiB, kTiB, "Bytes of all the memory that is handed out"),
+       SharedMemoryUsersOption()});
 }
 
 std::vector<OptionRow> LoggingOptions() {

@@ -70,16 +70,34 @@ struct Settings {
     double inline_operations = 65536;
   };
 
-  // Where gRPC listens. A port of 0 means any free one. Loopback unless
-  // `insecure`, because connections are neither encrypted nor authenticated.
-  HostPort listen = {"127.0.0.1", 50051};
+  // Memory shared with callers on this machine.
+  struct SharedMemory {
+    // The path of the Unix socket that hands out regions; empty if there are
+    // none. The flag is --shared-memory-listen.
+    std::string listen;
+    // Bytes of all regions. The flag is --max-shared-memory-bytes.
+    int64_t max_bytes = int64_t{1} << 30;
+    // The users who get regions, besides this process's own and root. The flag
+    // is --shared-memory-uids.
+    std::vector<uint32_t> uids;
+  };
+
+  // Where gRPC listens: at a TCP address, a port of 0 meaning any free one, at
+  // the path of a Unix socket, or both; at least one. The TCP address is
+  // loopback unless `insecure`, because connections are neither encrypted nor
+  // authenticated.
+  std::optional<HostPort> listen = HostPort{"127.0.0.1", 50051};
+  std::string listen_unix;  // empty: at none
+  // The permissions of the Unix sockets that this process makes.
+  int unix_socket_mode = 0600;
   // Where plain HTTP answers /metrics, /livez and /readyz; unset if that is
   // off.
   std::optional<HostPort> admin_listen = HostPort{"127.0.0.1", 9464};
-  // Allows a `listen` address that other machines can reach.
+  // Allows a TCP address of `listen` that other machines can reach.
   bool insecure = false;
-  // Where to write, once both listeners are bound, the lines listen=HOST:PORT
-  // and admin=HOST:PORT; empty if nowhere.
+  // Where to write, once all listeners are bound, the lines listen=HOST:PORT,
+  // listen_unix=unix:PATH, admin=HOST:PORT and shared_memory=unix:PATH, of
+  // those that there are; empty if nowhere.
   std::string port_file;
   // The file that settings were read from; empty if none.
   std::string config;
@@ -112,6 +130,7 @@ struct Settings {
 
   Limits limits;
   Batching batching;
+  SharedMemory shared_memory;
 };
 
 // A setting in force, as text.

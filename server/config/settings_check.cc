@@ -2,6 +2,8 @@
 
 #include "server/config/settings_check.h"
 
+#include <string>
+
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 
@@ -20,17 +22,33 @@ std::string Describe(const Invocation& invocation, absl::string_view name) {
 void CheckAddresses(const Invocation& invocation,
                     std::vector<std::string>& problems) {
   const Settings& settings = invocation.settings;
-  if (!settings.insecure && !settings.listen.IsLoopback()) {
+  if (!settings.insecure && settings.listen.has_value() &&
+      !settings.listen->IsLoopback()) {
     problems.push_back(absl::StrCat(
         Describe(invocation, "listen"),
         " can be reached from other machines, and this server has no TLS: set "
         "insecure to listen there without encryption or authentication, or "
         "listen on 127.0.0.1"));
   }
-  if (settings.admin_listen == settings.listen && settings.listen.port != 0) {
+  if (settings.admin_listen.has_value() &&
+      settings.admin_listen == settings.listen && settings.listen->port != 0) {
     problems.push_back(absl::StrCat(Describe(invocation, "admin-listen"),
                                     " is also where gRPC listens: the ports "
                                     "must differ"));
+  }
+  const std::string& regions = settings.shared_memory.listen;
+  if (regions.empty()) return;
+  if (settings.listen_unix.empty()) {
+    problems.push_back(absl::StrCat(
+        Describe(invocation, "shared-memory-listen"),
+        " is of no use without a Unix socket for the calls that use the "
+        "memory: add one to ",
+        Describe(invocation, "listen"), ", such as unix:/run/lossd.sock"));
+  }
+  if (regions == settings.listen_unix) {
+    problems.push_back(
+        absl::StrCat(Describe(invocation, "shared-memory-listen"),
+                     " is also where gRPC listens: the paths must differ"));
   }
 }
 

@@ -41,12 +41,9 @@ int64_t ResponseBytes(const Evaluation& evaluation, const Geometry& geometry) {
   if (Wants(evaluation, Output::kPredictedClasses)) {
     bytes += ElementsOf(geometry.class_shape) * 8;
   }
-  if (Wants(evaluation, Output::kGradients)) {
-    const Dtype asked = evaluation.gradient_dtype;
-    const int64_t each = asked == Dtype::kUnspecified ? size : DtypeSize(asked);
-    for (int slot : GradientSlots(evaluation)) {
-      bytes += evaluation.arguments.tensor(slot).elements * each;
-    }
+  if (evaluation.gradients_elsewhere) return bytes;
+  for (int slot : WantedGradients(evaluation)) {
+    bytes += GradientBytes(evaluation, slot);
   }
   return bytes;
 }

@@ -38,6 +38,10 @@ struct Task {
   Backend* backend = nullptr;
   BufferPool* pool = nullptr;  // of what follows
 
+  // Where the gradients shall be written, in their order, each aligned to 64
+  // bytes and of the gradient's length; empty: in memory of the pool.
+  std::vector<AlignedBuffer> gradient_memory;
+
   // After Engine::Run: the answer, or what the kernel found wrong with the
   // values.
   Result result;

@@ -64,6 +64,9 @@ struct Evaluation {
   std::vector<std::string> wrt;  // empty: the schema's default
   Dtype gradient_dtype = Dtype::kUnspecified;
   TensorView grad_output;  // absent: ones
+  // Whoever asks has memory for the gradients, see Task: they are no part of
+  // the answer.
+  bool gradients_elsewhere = false;
 };
 
 struct MetricValue {

@@ -142,7 +142,12 @@ void SetUpGradients(Task* task) {
                             : evaluation.gradient_dtype;
     GradientValue& gradient = task->result.gradients[i];
     gradient.wrt = evaluation.loss->schema.tensors[slots[i]].name;
-    gradient.value = Allocate(*task->pool, dtype, tensor.shape);
+    if (task->gradient_memory.empty()) {
+      gradient.value = Allocate(*task->pool, dtype, tensor.shape);
+    } else {
+      gradient.value = {dtype, tensor.shape,
+                        std::move(task->gradient_memory[i])};
+    }
     OwnedTensor* target = &gradient.value;
     if (IsBroadcast(evaluation, geometry, slots[i])) {
       task->wide_gradients.push_back(

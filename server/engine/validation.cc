@@ -318,6 +318,21 @@ std::vector<int> GradientSlots(const Evaluation& evaluation) {
   return slots;
 }
 
+std::vector<int> WantedGradients(const Evaluation& evaluation) {
+  const bool wanted = evaluation.outputs.empty()
+                          ? evaluation.gradient
+                          : evaluation.outputs.Has(Output::kGradients);
+  return wanted ? GradientSlots(evaluation) : std::vector<int>();
+}
+
+int64_t GradientBytes(const Evaluation& evaluation, int slot) {
+  const TensorView& tensor = evaluation.arguments.tensor(slot);
+  return tensor.elements *
+         DtypeSize(evaluation.gradient_dtype == Dtype::kUnspecified
+                       ? tensor.dtype
+                       : evaluation.gradient_dtype);
+}
+
 void DescribeDomainViolations(const Evaluation& evaluation,
                               uint32_t outside_domain, Violations* violations) {
   const LossSchema& schema = evaluation.loss->schema;

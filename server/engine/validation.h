@@ -42,6 +42,13 @@ void CheckCost(const Cost& cost, int64_t response_bytes,
 // not slots are left out.
 std::vector<int> GradientSlots(const Evaluation& evaluation);
 
+// The slots of the gradients that the answer has, in their order: none if the
+// outputs do not ask for them.
+std::vector<int> WantedGradients(const Evaluation& evaluation);
+
+// Bytes of the gradient of the tensor in `slot`.
+int64_t GradientBytes(const Evaluation& evaluation, int slot);
+
 // Whether the tensor in `slot`, as it was sent, has a gradient.
 bool IsDifferentiable(const Evaluation& evaluation, int slot);
 

@@ -34,7 +34,11 @@ enum class Reason : uint8_t {
   kDeadlineExceeded = 18,
   kCancelled = 19,
   kInternal = 20,
+  kSharedMemoryUnavailable = 21,
+  kSharedMemoryInvalid = 22,
 };
+
+inline constexpr Reason kLastReason = Reason::kSharedMemoryInvalid;
 
 struct Violation {
   Reason reason;

@@ -30,7 +30,7 @@ absl::string_view TextOf(const AlignedBuffer& data) {
           static_cast<size_t>(data.size())};
 }
 
-// A lossd.v1.Tensor up to its data.
+// A lossd.v1.Tensor up to its content.
 std::string TensorHead(const OwnedTensor& tensor) {
   std::string head;
   FieldWriter writer(&head);
@@ -41,8 +41,29 @@ std::string TensorHead(const OwnedTensor& tensor) {
     writer.Length(v1::Tensor::kShapeFieldNumber, bytes);
     for (int64_t size : tensor.shape) writer.Element(size);
   }
-  writer.Length(v1::Tensor::kDataFieldNumber, tensor.data.size());
   return head;
+}
+
+// A lossd.v1.Tensor up to its data.
+std::string DataTensorHead(const OwnedTensor& tensor) {
+  std::string head = TensorHead(tensor);
+  FieldWriter(&head).Length(v1::Tensor::kDataFieldNumber, tensor.data.size());
+  return head;
+}
+
+// A lossd.v1.Tensor that is in shared memory.
+std::string SharedTensor(const OwnedTensor& tensor, const SharedPlace& place) {
+  std::string shared;
+  FieldWriter writer(&shared);
+  const RegionToken& token = place.region->token();
+  writer.Bytes(v1::SharedMemory::kTokenFieldNumber,
+               {reinterpret_cast<const char*>(token.data()), token.size()});
+  if (place.offset != 0) {
+    writer.Varint(v1::SharedMemory::kOffsetFieldNumber, place.offset);
+  }
+  std::string text = TensorHead(tensor);
+  FieldWriter(&text).Bytes(v1::Tensor::kSharedFieldNumber, shared);
+  return text;
 }
 
 std::string DurationText(absl::Duration duration) {
@@ -67,8 +88,9 @@ void AppendRun(const RunRecord& run, std::string* execution) {
 // Writes a lossd.v1.Result: text, and the large tensors that belong into it.
 class ResultWriter {
  public:
-  ResultWriter(bool as_values, std::string* text)
-      : as_values_(as_values), text_(*text), writer_(text) {}
+  ResultWriter(bool as_values, absl::Span<const SharedPlace> places,
+               std::string* text)
+      : as_values_(as_values), places_(places), text_(*text), writer_(text) {}
 
   void Write(Task& task) {
     WriteNumbers(task.result);
@@ -81,17 +103,9 @@ class ResultWriter {
                result.elementwise_losses);
     WriteField(Fields::kProbabilitiesFieldNumber, result.probabilities);
     WriteField(Fields::kLogProbabilitiesFieldNumber, result.log_probabilities);
-    for (GradientValue& gradient : result.gradients) {
-      std::string before;
-      FieldWriter(&before).Bytes(v1::Gradient::kWrtFieldNumber, gradient.wrt);
-      WriteTensor(gradient.value, [&](int64_t tensor) {
-        const int64_t inside =
-            static_cast<int64_t>(before.size()) + tensor +
-            FieldWriter::LengthBytes(v1::Gradient::kValueFieldNumber, tensor);
-        writer_.Length(Fields::kGradientsFieldNumber, inside);
-        text_ += before;
-        writer_.Length(v1::Gradient::kValueFieldNumber, tensor);
-      });
+    for (size_t i = 0; i < result.gradients.size(); ++i) {
+      WriteGradient(result.gradients[i],
+                    places_.empty() ? nullptr : &places_[i]);
     }
   }
 
@@ -136,6 +150,27 @@ class ResultWriter {
     }
   }
 
+  // At `place`, if it is not null.
+  void WriteGradient(GradientValue& gradient, const SharedPlace* place) {
+    std::string before;
+    FieldWriter(&before).Bytes(v1::Gradient::kWrtFieldNumber, gradient.wrt);
+    const auto prefix = [&](int64_t tensor) {
+      const int64_t inside =
+          static_cast<int64_t>(before.size()) + tensor +
+          FieldWriter::LengthBytes(v1::Gradient::kValueFieldNumber, tensor);
+      writer_.Length(Fields::kGradientsFieldNumber, inside);
+      text_ += before;
+      writer_.Length(v1::Gradient::kValueFieldNumber, tensor);
+    };
+    if (place == nullptr) {
+      WriteTensor(gradient.value, prefix);
+      return;
+    }
+    const std::string tensor = SharedTensor(gradient.value, *place);
+    prefix(static_cast<int64_t>(tensor.size()));
+    text_ += tensor;
+  }
+
   void WriteField(int field, OwnedTensor& tensor) {
     if (!tensor.present()) return;
     WriteTensor(tensor, [&](int64_t bytes) { writer_.Length(field, bytes); });
@@ -151,7 +186,7 @@ class ResultWriter {
       wire.AppendToString(&text_);
       return;
     }
-    const std::string head = TensorHead(tensor);
+    const std::string head = DataTensorHead(tensor);
     prefix(static_cast<int64_t>(head.size()) + tensor.data.size());
     text_ += head;
     if (tensor.data.size() < kLargeTensorBytes) {
@@ -163,6 +198,7 @@ class ResultWriter {
   }
 
   const bool as_values_;
+  const absl::Span<const SharedPlace> places_;
   std::string& text_;
   FieldWriter writer_;
   LargeTensors large_;
@@ -189,10 +225,11 @@ AnswerWriter::AnswerWriter(const ServerIdentity& identity,
 }
 
 AnswerBytes AnswerWriter::Write(Task& task, bool as_values,
+                                absl::Span<const SharedPlace> places,
                                 const RunRecord& run) const {
   std::string text;
   text.reserve(kSmallBytes);
-  ResultWriter result(as_values, &text);
+  ResultWriter result(as_values, places, &text);
   result.Write(task);
   AnswerBytes answer;
   int64_t result_bytes = static_cast<int64_t>(text.size());

@@ -10,10 +10,12 @@
 #include "absl/container/inlined_vector.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
+#include "absl/types/span.h"
 #include "google/protobuf/duration.pb.h"
 #include "lossd/v1/loss_service.pb.h"
 #include "server/engine/engine.h"
 #include "server/rpc/message_bytes.h"
+#include "server/rpc/shared_parts.h"
 
 namespace lossd {
 
@@ -68,9 +70,12 @@ class AnswerWriter {
   AnswerWriter(const ServerIdentity& identity, const Engine& engine);
 
   // The answer of a task whose run found no violations; its tensors are written
-  // as nested lists of numbers if `as_values`. Borrows the task, which keeps
-  // everything until the answer is appended to a message.
-  AnswerBytes Write(Task& task, bool as_values, const RunRecord& run) const;
+  // as nested lists of numbers if `as_values`. Where the gradients are in
+  // shared memory, `places` says where, one for each. Borrows the task, which
+  // keeps everything until the answer is appended to a message.
+  AnswerBytes Write(Task& task, bool as_values,
+                    absl::Span<const SharedPlace> places,
+                    const RunRecord& run) const;
 
  private:
   // Of an Execution, what is the same for each task of a loss on a backend.

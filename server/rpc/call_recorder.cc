@@ -24,8 +24,7 @@ ServerMetricsLabels MakeLabels(const WireBinding& binding,
     labels.devices.push_back(backend->device());
   }
   // By number, so that a reason is its own index.
-  for (int reason = 0; reason <= static_cast<int>(Reason::kInternal);
-       ++reason) {
+  for (int reason = 0; reason <= static_cast<int>(kLastReason); ++reason) {
     labels.rejection_reasons.emplace_back(
         ReasonName(static_cast<Reason>(reason)));
   }

@@ -6,8 +6,10 @@
 #include <string>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "grpc/support/log.h"
+#include "grpc/support/alloc.h"
 
 namespace lossd {
 namespace {
@@ -94,6 +96,13 @@ absl::string_view CoreCall::Header(absl::string_view name) const {
     }
   }
   return "";
+}
+
+bool CoreCall::over_unix_socket() const {
+  char* const peer = grpc_call_get_peer(call_);
+  const bool is_unix = absl::StartsWith(peer, "unix:");
+  gpr_free(peer);
+  return is_unix;
 }
 
 void CoreCall::StartBatch(const grpc_op* ops, size_t count, Operation* tag) {

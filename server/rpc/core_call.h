@@ -66,6 +66,9 @@ class CoreCall : public std::enable_shared_from_this<CoreCall> {
   // The header of that name in lower case, or empty.
   absl::string_view Header(absl::string_view name) const;
 
+  // Whether the call came over a Unix socket.
+  bool over_unix_socket() const;
+
   // True once the caller has gone away, if WatchCancellation() was called.
   bool cancelled() const { return cancelled_.load(std::memory_order_relaxed); }
 

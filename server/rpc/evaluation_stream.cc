@@ -176,7 +176,8 @@ bool LossService::EvaluationStream::ReadCalls(
       std::static_pointer_cast<EvaluationStream>(shared_from_this());
   const absl::Time end = service_.DeadlineOf(callers_deadline());
   const bool ordinary = service_.decoder_.DecodeStreamed(
-      message, gradient_, service_.engine_.pool(), [&](int64_t bytes) {
+      message, gradient_, service_.AccessOf(*this), service_.engine_.pool(),
+      [&](int64_t bytes) {
         calls->push_back(std::make_shared<Call>(self, end));
         calls->back()->bytes = bytes;
         return &calls->back()->decoded;
@@ -199,6 +200,7 @@ bool LossService::EvaluationStream::ParseCalls(
   const auto self =
       std::static_pointer_cast<EvaluationStream>(shared_from_this());
   const absl::Time end = service_.DeadlineOf(callers_deadline());
+  const SharedAccess access = service_.AccessOf(*this);
   auto parsed = std::make_shared<Request>();
   if (!ParseMessage(message, parsed.get())) return false;
   for (const auto& each : parsed->evaluations()) {
@@ -207,7 +209,7 @@ bool LossService::EvaluationStream::ParseCalls(
     FindOwnUnknownFields(*parsed, &found);
     FindOwnUnknownFields(each, &found);
     if (found.empty()) {
-      service_.reader_.Read(each.request(), &call->decoded, &found);
+      service_.reader_.Read(each.request(), access, &call->decoded, &found);
     }
     call->decoded.id = each.id();
     call->message = parsed;

@@ -58,13 +58,14 @@ absl::Status CheckCanListen(const HostPort& address) {
   return CannotListen(address, std::strerror(error));
 }
 
-absl::Status WritePortFile(const std::string& path, const HostPort& listen,
-                           const std::optional<HostPort>& admin) {
+absl::Status WritePortFile(const std::string& path,
+                           absl::Span<const NamedAddress> addresses) {
   const std::string temporary = absl::StrCat(path, ".", getpid(), ".tmp");
   {
     std::ofstream file(temporary, std::ios::trunc);
-    file << "listen=" << listen.ToString() << "\n";
-    if (admin.has_value()) file << "admin=" << admin->ToString() << "\n";
+    for (const NamedAddress& each : addresses) {
+      file << each.name << "=" << each.address << "\n";
+    }
     file.close();
     if (!file) {
       return absl::UnavailableError(absl::StrCat("cannot write the port file ",

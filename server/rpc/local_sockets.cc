@@ -8,6 +8,7 @@
 #include <netinet/tcp.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 
 #include <cstdlib>
 #include <vector>
@@ -30,65 +31,77 @@ std::vector<int> Descriptors() {
   return descriptors;
 }
 
-// The local TCP port of a socket, or -1.
-int PortOf(int descriptor) {
-  sockaddr_storage address = {};
-  socklen_t length = sizeof(address);
-  auto* generic = reinterpret_cast<sockaddr*>(&address);
-  if (getsockname(descriptor, generic, &length) != 0) return -1;
-  if (address.ss_family == AF_INET) {
-    return ntohs(reinterpret_cast<sockaddr_in*>(&address)->sin_port);
+// Whether the socket is bound to the address. No, if it is no socket.
+bool IsAt(int descriptor, const LocalAddress& wanted) {
+  sockaddr_storage storage = {};
+  socklen_t length = sizeof(storage);
+  auto* generic = reinterpret_cast<sockaddr*>(&storage);
+  if (getsockname(descriptor, generic, &length) != 0) return false;
+  switch (storage.ss_family) {
+    case AF_INET:
+      return ntohs(reinterpret_cast<sockaddr_in*>(&storage)->sin_port) ==
+             wanted.port;
+    case AF_INET6:
+      return ntohs(reinterpret_cast<sockaddr_in6*>(&storage)->sin6_port) ==
+             wanted.port;
+    case AF_UNIX:
+      return !wanted.unix_path.empty() &&
+             wanted.unix_path ==
+                 reinterpret_cast<sockaddr_un*>(&storage)->sun_path;
+    default:
+      return false;
   }
-  if (address.ss_family == AF_INET6) {
-    return ntohs(reinterpret_cast<sockaddr_in6*>(&address)->sin6_port);
-  }
-  return -1;
 }
 
-// The state of a TCP socket, such as TCP_LISTEN, or -1.
-int StateOf(int descriptor) {
+bool IsListener(int descriptor) {
+  int listening = 0;
+  socklen_t length = sizeof(listening);
+  return getsockopt(descriptor, SOL_SOCKET, SO_ACCEPTCONN, &listening,
+                    &length) == 0 &&
+         listening != 0;
+}
+
+// Whether it can still be written to.
+bool IsConnection(int descriptor) {
   tcp_info info = {};
   socklen_t length = sizeof(info);
-  return getsockopt(descriptor, IPPROTO_TCP, TCP_INFO, &info, &length) == 0
-             ? info.tcpi_state
-             : -1;
+  if (getsockopt(descriptor, IPPROTO_TCP, TCP_INFO, &info, &length) == 0) {
+    return info.tcpi_state == TCP_ESTABLISHED ||
+           info.tcpi_state == TCP_CLOSE_WAIT;
+  }
+  return !IsListener(descriptor);
 }
 
-void ForEachListener(int port, absl::FunctionRef<void(int)> visit) {
+void ForEachConnection(const LocalAddress& address,
+                       absl::FunctionRef<void(int)> visit) {
   for (int descriptor : Descriptors()) {
-    if (PortOf(descriptor) == port && StateOf(descriptor) == TCP_LISTEN) {
+    if (IsAt(descriptor, address) && IsConnection(descriptor)) {
       visit(descriptor);
     }
   }
 }
 
-// Visits those that can still be written to.
-void ForEachConnection(int port, absl::FunctionRef<void(int)> visit) {
+}  // namespace
+
+void EndListening(const LocalAddress& address) {
   for (int descriptor : Descriptors()) {
-    if (PortOf(descriptor) != port) continue;
-    const int state = StateOf(descriptor);
-    if (state == TCP_ESTABLISHED || state == TCP_CLOSE_WAIT) visit(descriptor);
+    if (IsAt(descriptor, address) && IsListener(descriptor)) {
+      shutdown(descriptor, SHUT_RDWR);
+    }
   }
 }
 
-}  // namespace
-
-void EndListening(int port) {
-  ForEachListener(port,
-                  [](int descriptor) { shutdown(descriptor, SHUT_RDWR); });
-}
-
-int64_t UnacknowledgedBytes(int port) {
+int64_t UnacknowledgedBytes(const LocalAddress& address) {
   int64_t total = 0;
-  ForEachConnection(port, [&](int descriptor) {
+  ForEachConnection(address, [&](int descriptor) {
     int bytes = 0;
     if (ioctl(descriptor, SIOCOUTQ, &bytes) == 0) total += bytes;
   });
   return total;
 }
 
-void EndConnections(int port) {
-  ForEachConnection(port,
+void EndConnections(const LocalAddress& address) {
+  ForEachConnection(address,
                     [](int descriptor) { shutdown(descriptor, SHUT_RDWR); });
 }
 

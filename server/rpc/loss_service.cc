@@ -139,7 +139,7 @@ class LossService::UnaryComputeCall final : public ServiceCall,
       return;
     }
     Violations violations(service_.settings_.withhold_values);
-    if (!service_.Read(*this, message, &violations)) {
+    if (!service_.Read(*this, message, service_.AccessOf(*this), &violations)) {
       service_.FailViolations(*this, Malformed(method_));
       return;
     }
@@ -183,12 +183,12 @@ class LossService::TellCall final : public ServiceCall {
 };
 
 absl::StatusOr<std::unique_ptr<LossService>> LossService::Create(
-    const ServerParts& parts) {
+    const ServerParts& parts, const SharedRegions* regions) {
   LOSSD_ASSIGN_OR_RETURN(
       WireBinding binding,
       WireBinding::Create(AllLosses(), *v1::Evaluation::descriptor()));
   std::unique_ptr<LossService> service(
-      new LossService(parts, std::move(binding)));
+      new LossService(parts, regions, std::move(binding)));
   LossService* self = service.get();
   LOSSD_ASSIGN_OR_RETURN(
       service->batcher_,
@@ -203,10 +203,12 @@ absl::StatusOr<std::unique_ptr<LossService>> LossService::Create(
   return service;
 }
 
-LossService::LossService(const ServerParts& parts, WireBinding binding)
+LossService::LossService(const ServerParts& parts, const SharedRegions* regions,
+                         WireBinding binding)
     : settings_(*parts.settings),
       engine_(*parts.engine),
       clock_(*parts.clock),
+      regions_(regions),
       binding_(std::move(binding)),
       reader_(&binding_, settings_.limits.max_dimensions, ServerVersion()),
       decoder_(&binding_, settings_.limits.max_dimensions),
@@ -252,6 +254,12 @@ Violations LossService::Malformed(Method method) {
   return violations;
 }
 
+SharedAccess LossService::AccessOf(const CoreCall& call) {
+  return {.regions = regions_,
+          .unix_socket = regions_ != nullptr && call.over_unix_socket(),
+          .budget = &budget_};
+}
+
 absl::Time LossService::DeadlineOf(absl::Time callers) const {
   return std::min(callers, clock_.Now() + settings_.limits.max_deadline);
 }
@@ -262,29 +270,36 @@ ErrorContext LossService::ContextOf(const ComputeCall& call) const {
 
 template <typename Request>
 bool LossService::Parse(ComputeCall& call, const MessageBytes& bytes,
+                        const SharedAccess& access,
                         Violations* violations) const {
   auto message = std::make_shared<Request>();
   call.decoded = DecodedRequest();
   if (!bytes.present() || !ParseMessage(bytes, message.get())) return false;
-  reader_.Read(*message, &call.decoded, violations);
+  reader_.Read(*message, access, &call.decoded, violations);
   call.message = std::move(message);
   return true;
 }
 
 bool LossService::Read(ComputeCall& call, const MessageBytes& bytes,
+                       const SharedAccess& access,
                        Violations* violations) const {
   const bool gradient = call.method == Method::kComputeGradient;
-  if (decoder_.Decode(bytes, gradient, engine_.pool(), &call.decoded)) {
+  if (decoder_.Decode(bytes, gradient, access, engine_.pool(), &call.decoded)) {
     return true;
   }
-  return gradient ? Parse<v1::ComputeGradientRequest>(call, bytes, violations)
-                  : Parse<v1::ComputeLossRequest>(call, bytes, violations);
+  return gradient
+             ? Parse<v1::ComputeGradientRequest>(call, bytes, access,
+                                                 violations)
+             : Parse<v1::ComputeLossRequest>(call, bytes, access, violations);
 }
 
 void LossService::Begin(const std::shared_ptr<ComputeCall>& call,
                         Violations violations) {
   if (violations.empty()) {
     call->task = engine_.Prepare(call->decoded.evaluation, &violations);
+    if (call->task != nullptr) {
+      call->decoded.shared.Settle(call->task.get(), &violations);
+    }
   }
   if (!violations.empty()) {
     FailViolations(*call, violations);
@@ -332,8 +347,8 @@ void LossService::Answer(ComputeCall& call, const RunRecord& run) {
     FailViolations(call, call.task->violations);
     return;
   }
-  AnswerBytes answer =
-      writer_.Write(*call.task, call.decoded.answer_in_values, run);
+  AnswerBytes answer = writer_.Write(*call.task, call.decoded.answer_in_values,
+                                     call.decoded.shared.gradients(), run);
   const int64_t bytes = answer.size();
   if (bytes <= call.max_answer_bytes) {
     recorder_.OnAnswer(call.method, call.loss_name());

@@ -22,6 +22,7 @@
 #include "server/rpc/request_decoder.h"
 #include "server/rpc/request_reader.h"
 #include "server/rpc/server_parts.h"
+#include "server/rpc/shared_regions.h"
 #include "server/rpc/status.h"
 #include "server/rpc/wire_binding.h"
 
@@ -36,9 +37,10 @@ class LossService final : public QueuedService {
  public:
   static constexpr char kName[] = "lossd.v1.LossService";
 
-  // FAILED_PRECONDITION if the contract and the losses disagree.
+  // `regions` is borrowed; null if no memory is shared. FAILED_PRECONDITION if
+  // the contract and the losses disagree.
   static absl::StatusOr<std::unique_ptr<LossService>> Create(
-      const ServerParts& parts);
+      const ServerParts& parts, const SharedRegions* regions = nullptr);
 
   // No call may be in progress, or follow.
   ~LossService() override;
@@ -64,7 +66,8 @@ class LossService final : public QueuedService {
   class RowStreamCall;
   class TellCall;
 
-  LossService(const ServerParts& parts, WireBinding binding);
+  LossService(const ServerParts& parts, const SharedRegions* regions,
+              WireBinding binding);
 
   std::shared_ptr<CoreCall> MakeCall(Method method, const ArrivedCall& arrived);
 
@@ -76,11 +79,11 @@ class LossService final : public QueuedService {
   void Begin(const std::shared_ptr<ComputeCall>& call, Violations violations);
   // Reads the request into the call; false if it is none.
   bool Read(ComputeCall& call, const MessageBytes& bytes,
-            Violations* violations) const;
+            const SharedAccess& access, Violations* violations) const;
   // The same by way of a message, whatever the request looks like.
   template <typename Request>
   bool Parse(ComputeCall& call, const MessageBytes& bytes,
-             Violations* violations) const;
+             const SharedAccess& access, Violations* violations) const;
 
   // Runs the calls of a batch and answers each.
   void RunBatch(absl::Span<BatchItem* const> batch);
@@ -97,6 +100,8 @@ class LossService final : public QueuedService {
 
   // That a request of `method` cannot be parsed.
   static Violations Malformed(Method method);
+  // What evaluations of the call may use of shared memory.
+  SharedAccess AccessOf(const CoreCall& call);
   // The caller's, or the server's if that is earlier.
   absl::Time DeadlineOf(absl::Time callers) const;
   ErrorContext ContextOf(const ComputeCall& call) const;
@@ -104,6 +109,7 @@ class LossService final : public QueuedService {
   const Settings& settings_;
   const Engine& engine_;
   const Clock& clock_;
+  const SharedRegions* const regions_;
   const WireBinding binding_;
   const RequestReader reader_;
   const RequestDecoder decoder_;

@@ -57,8 +57,9 @@ class RequestDecoder::Pass {
  public:
   // Reads from `in`, up to its limit or its end, at most `bytes`.
   Pass(const RequestDecoder& decoder, CodedInputStream* in, int64_t bytes,
-       BufferPool& pool, DecodedRequest* decoded)
+       const SharedAccess& access, BufferPool& pool, DecodedRequest* decoded)
       : binding_(decoder.binding_),
+        access_(access),
         max_dimensions_(decoder.max_dimensions_),
         decoded_(*decoded),
         evaluation_(decoded->evaluation),
@@ -123,7 +124,15 @@ class RequestDecoder::Pass {
       }
       case Tag(Request::kGradOutputFieldNumber, kBytes):
         return !evaluation_.grad_output.present() && ReadNested(in_, [this] {
-          return ReadTensor(&evaluation_.grad_output);
+          return ReadTensor(DtypeRule::kSameAsLeading, "grad_output",
+                            &evaluation_.grad_output);
+        });
+      case Tag(Request::kGradientMemoryFieldNumber, kBytes):
+        evaluation_.gradients_elsewhere = true;
+        return ReadNested(in_, [this] {
+          int64_t offset = 0;
+          return ReadShared(&offset) &&
+                 decoded_.shared.AddGradient(access_, token_, offset, &unsaid_);
         });
       default:
         return false;
@@ -203,8 +212,10 @@ class RequestDecoder::Pass {
       const auto type = static_cast<WireType>(tag & 7);
       if (slot.kind == BoundLoss::Slot::Kind::kTensor) {
         TensorView* tensor = &arguments.tensors[slot.index];
-        if (type != kBytes || tensor->present() ||
-            !ReadNested(in_, [=, this] { return ReadTensor(tensor); })) {
+        if (type != kBytes || tensor->present() || !ReadNested(in_, [&] {
+              const TensorSchema& named = schema.tensors[slot.index];
+              return ReadTensor(named.dtypes, named.name, tensor);
+            })) {
           return false;
         }
       } else if (slot.kind == BoundLoss::Slot::Kind::kNone ||
@@ -251,8 +262,8 @@ class RequestDecoder::Pass {
     }
   }
 
-  // A tensor with dtype, shape and, last, as much data as these need.
-  bool ReadTensor(TensorView* view) {
+  // A tensor with dtype, shape and, last, as much content as these need.
+  bool ReadTensor(DtypeRule rule, absl::string_view name, TensorView* view) {
     while (const uint32_t tag = in_.ReadTag()) {
       switch (tag) {
         case Tag(v1::Tensor::kDtypeFieldNumber, kVarint): {
@@ -276,6 +287,8 @@ class RequestDecoder::Pass {
           break;
         case Tag(v1::Tensor::kDataFieldNumber, kBytes):
           return ReadData(view);
+        case Tag(v1::Tensor::kSharedFieldNumber, kBytes):
+          return ReadSharedTensor(rule, name, view);
         default:
           return false;
       }
@@ -309,11 +322,47 @@ class RequestDecoder::Pass {
     return in_.ReadRaw(to, static_cast<int>(length));
   }
 
+  bool ReadSharedTensor(DtypeRule rule, absl::string_view name,
+                        TensorView* view) {
+    if (!view->present()) return false;
+    const std::optional<int64_t> elements = ElementCount(view->shape);
+    if (!elements.has_value() || *elements > INT64_MAX / 8) return false;
+    view->elements = *elements;
+    int64_t offset = 0;
+    // The last field of the tensor.
+    return ReadNested(in_, [&] { return ReadShared(&offset); }) &&
+           in_.BytesUntilLimit() == 0 &&
+           decoded_.shared.Read(access_, token_, offset, rule, {name, ""}, view,
+                                &unsaid_);
+  }
+
+  // A place in shared memory, its token in token_.
+  bool ReadShared(int64_t* offset) {
+    token_.clear();
+    while (const uint32_t tag = in_.ReadTag()) {
+      uint64_t value = 0;
+      if (tag == Tag(v1::SharedMemory::kTokenFieldNumber, kBytes)) {
+        uint32_t length = 0;
+        if (!in_.ReadVarint32(&length) || length > kMaxTextBytes ||
+            !in_.ReadString(&token_, static_cast<int>(length))) {
+          return false;
+        }
+      } else if (tag == Tag(v1::SharedMemory::kOffsetFieldNumber, kVarint)) {
+        if (!in_.ReadVarint64(&value)) return false;
+        *offset = static_cast<int64_t>(value);
+      } else {
+        return false;
+      }
+    }
+    return in_.ConsumedEntireMessage();
+  }
+
   static constexpr uint32_t kMaxTextBytes = 128;
   // A parameter is a double, which holds integers up to here.
   static constexpr int64_t kMaxExactInteger = int64_t{1} << 53;
 
   const WireBinding& binding_;
+  const SharedAccess& access_;
   const int max_dimensions_;
   DecodedRequest& decoded_;
   Evaluation& evaluation_;
@@ -321,18 +370,24 @@ class RequestDecoder::Pass {
   AlignedBuffer memory_;
   int64_t used_ = 0;
   const BoundLoss* loss_ = nullptr;
+  std::string token_;
+  // What is wrong with shared memory: RequestReader says it.
+  Violations unsaid_;
 };
 
 bool RequestDecoder::Decode(const MessageBytes& bytes, bool gradient,
-                            BufferPool& pool, DecodedRequest* decoded) const {
+                            const SharedAccess& access, BufferPool& pool,
+                            DecodedRequest* decoded) const {
   SliceInputStream stream(bytes.slices());
   CodedInputStream in(&stream);
   return bytes.present() &&
-         Pass(*this, &in, bytes.size(), pool, decoded).ReadRequest(gradient);
+         Pass(*this, &in, bytes.size(), access, pool, decoded)
+             .ReadRequest(gradient);
 }
 
 bool RequestDecoder::DecodeStreamed(
-    const MessageBytes& bytes, bool gradient, BufferPool& pool,
+    const MessageBytes& bytes, bool gradient, const SharedAccess& access,
+    BufferPool& pool,
     absl::FunctionRef<DecodedRequest*(int64_t bytes)> next) const {
   // Both kinds of messages are laid out alike.
   using Streamed = v1::StreamedGradient;
@@ -349,7 +404,7 @@ bool RequestDecoder::DecodeStreamed(
         decoded->id = static_cast<int64_t>(id);
       } else if (found || tag != Tag(Streamed::kRequestFieldNumber, kBytes) ||
                  !ReadNested(in, [&] {
-                   return Pass(*this, &in, size, pool, decoded)
+                   return Pass(*this, &in, size, access, pool, decoded)
                        .ReadRequest(gradient);
                  })) {
         return false;

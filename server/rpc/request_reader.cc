@@ -75,14 +75,15 @@ bool IsPrintable(absl::string_view text) {
 class RequestReader::Pass {
  public:
   // With `shapes_suffice` tensors may be without content.
-  Pass(const RequestReader& reader, DecodedRequest* decoded,
-       bool shapes_suffice, Violations* violations)
+  Pass(const RequestReader& reader, const SharedAccess& access,
+       DecodedRequest* decoded, bool shapes_suffice, Violations* violations)
       : reader_(reader),
+        access_(access),
         decoded_(*decoded),
         evaluation_(decoded->evaluation),
         violations_(violations),
-        tensors_(reader.max_dimensions_, shapes_suffice, &decoded->numbers,
-                 violations) {}
+        tensors_(reader.max_dimensions_, shapes_suffice, access,
+                 &decoded->shared, &decoded->numbers, violations) {}
 
   // Finds the loss and reads the hints; false where the rest shall not be read.
   bool Begin(const Message& request, const v1::Evaluation& evaluation) {
@@ -137,6 +138,11 @@ class RequestReader::Pass {
           tensors_.Read(wire.grad_output(), DtypeRule::kSameAsLeading,
                         {"grad_output", "grad_output"});
     }
+    for (const v1::SharedMemory& place : wire.gradient_memory()) {
+      decoded_.shared.AddGradient(access_, place.token(), place.offset(),
+                                  violations_);
+    }
+    evaluation_.gradients_elsewhere = wire.gradient_memory_size() > 0;
   }
 
   void Finish() { decoded_.answer_in_values = tensors_.only_values(); }
@@ -196,6 +202,7 @@ class RequestReader::Pass {
   }
 
   const RequestReader& reader_;
+  const SharedAccess& access_;
   DecodedRequest& decoded_;
   Evaluation& evaluation_;
   Violations* const violations_;
@@ -204,20 +211,20 @@ class RequestReader::Pass {
 };
 
 void RequestReader::Read(const v1::ComputeLossRequest& request,
-                         DecodedRequest* decoded,
+                         const SharedAccess& access, DecodedRequest* decoded,
                          Violations* violations) const {
-  const bool validate_only = request.evaluation().validate_only();
-  Pass pass(*this, decoded, validate_only, violations);
+  Pass pass(*this, access, decoded, request.evaluation().validate_only(),
+            violations);
   if (!pass.Begin(request, request.evaluation())) return;
   pass.ReadEvaluation(request.evaluation());
   pass.Finish();
 }
 
 void RequestReader::Read(const v1::ComputeGradientRequest& request,
-                         DecodedRequest* decoded,
+                         const SharedAccess& access, DecodedRequest* decoded,
                          Violations* violations) const {
-  const bool validate_only = request.evaluation().validate_only();
-  Pass pass(*this, decoded, validate_only, violations);
+  Pass pass(*this, access, decoded, request.evaluation().validate_only(),
+            violations);
   if (!pass.Begin(request, request.evaluation())) return;
   pass.ReadEvaluation(request.evaluation());
   pass.ReadGradientOptions(request);
@@ -229,7 +236,9 @@ void RequestReader::Read(const v1::RowsHead& head, DecodedRequest* decoded,
   const bool gradient = head.has_gradient();
   const v1::Evaluation& evaluation =
       gradient ? head.gradient().evaluation() : head.loss().evaluation();
-  Pass pass(*this, decoded, true, violations);
+  // Rows are sent.
+  const SharedAccess none;
+  Pass pass(*this, none, decoded, true, violations);
   if (!pass.Begin(head, evaluation)) return;
   pass.ReadEvaluation(evaluation);
   if (gradient) pass.ReadGradientOptions(head.gradient());

@@ -12,6 +12,7 @@
 #include "server/base/aligned_buffer.h"
 #include "server/engine/evaluation.h"
 #include "server/losses/violations.h"
+#include "server/rpc/shared_parts.h"
 #include "server/rpc/wire_binding.h"
 
 namespace lossd {
@@ -25,6 +26,8 @@ struct DecodedRequest {
   AlignedBuffer memory;
   // The tensors that were written as numbers.
   std::deque<AlignedBuffer> numbers;
+  // Those that are in shared memory, and the gradients that shall be.
+  SharedParts shared;
   // Every tensor was, so the answer's shall be, too.
   bool answer_in_values = false;
 
@@ -46,12 +49,13 @@ class RequestReader {
         max_dimensions_(max_dimensions),
         version_(version) {}
 
-  // Fill in `decoded`, or add to `violations` all that is wrong; nothing else
-  // is looked at where a field is unknown. `decoded` names the loss and the
-  // request id as far as they could be read.
-  void Read(const v1::ComputeLossRequest& request, DecodedRequest* decoded,
-            Violations* violations) const;
-  void Read(const v1::ComputeGradientRequest& request, DecodedRequest* decoded,
+  // `access` is to shared memory. Fill in `decoded`, or add to `violations` all
+  // that is wrong; nothing else is looked at where a field is unknown.
+  // `decoded` names the loss and the request id as far as they could be read.
+  void Read(const v1::ComputeLossRequest& request, const SharedAccess& access,
+            DecodedRequest* decoded, Violations* violations) const;
+  void Read(const v1::ComputeGradientRequest& request,
+            const SharedAccess& access, DecodedRequest* decoded,
             Violations* violations) const;
   // The same of the evaluation whose rows follow: tensors may be without
   // content.

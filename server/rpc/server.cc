@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <optional>
 #include <set>
 #include <utility>
 #include <vector>
@@ -17,6 +18,8 @@
 #include "grpcpp/server.h"
 #include "grpcpp/server_builder.h"
 #include "server/base/status_macros.h"
+#include "server/config/host_port.h"
+#include "server/config/unix_address.h"
 #include "server/rpc/call_queues.h"
 #include "server/rpc/health_service.h"
 #include "server/rpc/listen_address.h"
@@ -24,6 +27,9 @@
 #include "server/rpc/loss_service.h"
 #include "server/rpc/queued_service.h"
 #include "server/rpc/reflection_service.h"
+#include "server/rpc/region_server.h"
+#include "server/rpc/shared_regions.h"
+#include "server/rpc/unix_socket_file.h"
 #include "server/telemetry/admin_server.h"
 
 namespace lossd {
@@ -59,16 +65,24 @@ void SetOptions(const Settings& settings, grpc::ServerBuilder* builder) {
 }  // namespace
 
 struct Server::Impl {
-  absl::StatusOr<HostPort> StartGrpc(const Settings& settings);
+  absl::Status StartSharedMemory(const Settings& settings, Log* log);
+  absl::StatusOr<std::vector<NamedAddress>> StartGrpc(const Settings& settings);
   absl::StatusOr<HostPort> StartAdmin(
       const HostPort& address, std::function<std::string()> metrics_text);
+  // All that is served, once it is made.
+  std::vector<QueuedService*> Services() const {
+    return {service.get(), health.get(), reflection.get()};
+  }
   void StopBeingReady();
   void Shutdown(absl::Duration timeout);
   void ShutDownGrpc(absl::Time deadline);
 
-  int port = 0;  // of gRPC
+  std::vector<LocalAddress> listening;  // of gRPC
   std::atomic<bool> ready = true;
   bool shut_down = false;
+  std::unique_ptr<SharedRegions> regions;
+  std::unique_ptr<RegionServer> region_server;
+  std::unique_ptr<UnixSocketFile> socket_file;
   std::unique_ptr<LossService> service;
   std::unique_ptr<HealthService> health;
   std::unique_ptr<ReflectionService> reflection;
@@ -86,22 +100,51 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(
   std::unique_ptr<Server> server(new Server);
   Impl& impl = *server->impl_;
   const Settings& settings = *parts.settings;
-  LOSSD_ASSIGN_OR_RETURN(impl.service, LossService::Create(parts));
-  LOSSD_ASSIGN_OR_RETURN(server->listen_, impl.StartGrpc(settings));
+  LOSSD_RETURN_IF_ERROR(impl.StartSharedMemory(settings, parts.log));
+  LOSSD_ASSIGN_OR_RETURN(impl.service,
+                         LossService::Create(parts, impl.regions.get()));
+  LOSSD_ASSIGN_OR_RETURN(server->addresses_, impl.StartGrpc(settings));
   if (settings.admin_listen.has_value()) {
     LOSSD_ASSIGN_OR_RETURN(
-        server->admin_listen_,
+        const HostPort admin,
         impl.StartAdmin(*settings.admin_listen, std::move(metrics_text)));
+    server->addresses_.push_back({"admin", admin.ToString()});
+  }
+  if (impl.region_server != nullptr) {
+    server->addresses_.push_back(
+        {"shared_memory", UnixAddress(impl.region_server->path())});
   }
   return server;
+}
+
+std::string Server::AddressOf(absl::string_view name) const {
+  for (const NamedAddress& each : addresses_) {
+    if (each.name == name) return each.address;
+  }
+  return "";
 }
 
 void Server::StopBeingReady() { impl_->StopBeingReady(); }
 
 void Server::Shutdown(absl::Duration timeout) { impl_->Shutdown(timeout); }
 
-absl::StatusOr<HostPort> Server::Impl::StartGrpc(const Settings& settings) {
-  LOSSD_RETURN_IF_ERROR(CheckCanListen(settings.listen));
+absl::Status Server::Impl::StartSharedMemory(const Settings& settings,
+                                             Log* log) {
+  const Settings::SharedMemory& shared = settings.shared_memory;
+  if (shared.listen.empty()) return absl::OkStatus();
+  regions = std::make_unique<SharedRegions>(shared.max_bytes);
+  LOSSD_ASSIGN_OR_RETURN(
+      region_server,
+      RegionServer::Start(
+          {.path = shared.listen,
+           .mode = static_cast<mode_t>(settings.unix_socket_mode),
+           .uids = shared.uids},
+          regions.get(), log));
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::vector<NamedAddress>> Server::Impl::StartGrpc(
+    const Settings& settings) {
   health = std::make_unique<HealthService>(
       std::set<std::string>{LossService::kName});
   reflection = std::make_unique<ReflectionService>(
@@ -109,24 +152,54 @@ absl::StatusOr<HostPort> Server::Impl::StartGrpc(const Settings& settings) {
       google::protobuf::DescriptorPool::generated_pool());
   grpc::ServerBuilder builder;
   SetOptions(settings, &builder);
-  builder.AddListeningPort(settings.listen.ToString(),
-                           grpc::InsecureServerCredentials(), &port);
-  QueuedService* const services[] = {service.get(), health.get(),
-                                     reflection.get()};
-  for (QueuedService* each : services) builder.RegisterService(each);
+  int port = 0;
+  if (settings.listen.has_value()) {
+    LOSSD_RETURN_IF_ERROR(CheckCanListen(*settings.listen));
+    builder.AddListeningPort(settings.listen->ToString(),
+                             grpc::InsecureServerCredentials(), &port);
+  }
+  int bound = 1;
+  if (!settings.listen_unix.empty()) {
+    LOSSD_ASSIGN_OR_RETURN(socket_file,
+                           UnixSocketFile::Reserve(settings.listen_unix));
+    builder.AddListeningPort(UnixAddress(socket_file->bind_path()),
+                             grpc::InsecureServerCredentials(), &bound);
+  }
+  for (QueuedService* each : Services()) builder.RegisterService(each);
   queues = std::make_unique<CallQueues>(settings.io_threads, &builder);
-  grpc_server = builder.BuildAndStart();
-  if (grpc_server == nullptr || port == 0) {
-    return absl::FailedPreconditionError(
-        absl::StrCat("cannot listen on ", settings.listen.ToString()));
+  {
+    const PrivateFiles only_ours;
+    grpc_server = builder.BuildAndStart();
+  }
+  std::vector<NamedAddress> addresses;
+  if (settings.listen.has_value()) {
+    if (grpc_server == nullptr || port == 0) {
+      return absl::FailedPreconditionError(
+          absl::StrCat("cannot listen on ", settings.listen->ToString()));
+    }
+    listening.push_back({.port = port, .unix_path = ""});
+    addresses.push_back(
+        {"listen", HostPort{settings.listen->host, port}.ToString()});
+  }
+  if (socket_file != nullptr) {
+    if (grpc_server == nullptr || bound == 0) {
+      return absl::FailedPreconditionError(
+          absl::StrCat("cannot listen on ", UnixAddress(settings.listen_unix)));
+    }
+    listening.push_back({.port = 0, .unix_path = socket_file->bind_path()});
+    addresses.push_back({"listen_unix", UnixAddress(settings.listen_unix)});
   }
   std::vector<QueuedMethod> methods;
-  for (const QueuedService* each : services) {
+  for (const QueuedService* each : Services()) {
     const std::vector<QueuedMethod> more = each->QueuedMethods();
     methods.insert(methods.end(), more.begin(), more.end());
   }
   queues->Serve(grpc_server.get(), std::move(methods));
-  return HostPort{settings.listen.host, port};
+  if (socket_file != nullptr) {
+    LOSSD_RETURN_IF_ERROR(
+        socket_file->Publish(static_cast<mode_t>(settings.unix_socket_mode)));
+  }
+  return addresses;
 }
 
 absl::StatusOr<HostPort> Server::Impl::StartAdmin(
@@ -157,6 +230,7 @@ void Server::Impl::Shutdown(absl::Duration timeout) {
   if (service != nullptr) service->Drain();
   if (queues != nullptr) queues->ShutDown();
   if (admin != nullptr) admin->Stop();
+  region_server.reset();
 }
 
 // gRPC's own shutdown begins with a state in which calls that arrive are
@@ -172,11 +246,22 @@ void Server::Impl::ShutDownGrpc(absl::Time deadline) {
   health->EndWatches();
   // From here on gRPC reports as errors what is meant to happen.
   gpr_set_log_function([](gpr_log_func_args*) {});
-  EndListening(port);
-  wait_until([this] { return UnacknowledgedBytes(port) == 0; });
-  EndConnections(port);
+  for (const LocalAddress& address : listening) EndListening(address);
+  if (socket_file != nullptr) socket_file->Remove();
+  wait_until([this] {
+    int64_t bytes = 0;
+    for (const LocalAddress& each : listening) {
+      bytes += UnacknowledgedBytes(each);
+    }
+    return bytes == 0;
+  });
+  // Again and again: connections to a Unix socket that were waiting to be
+  // accepted still are.
   const absl::Time end = std::min(deadline, absl::Now() + kDisconnectTime);
-  wait_until([end] { return absl::Now() >= end; });
+  do {
+    for (const LocalAddress& each : listening) EndConnections(each);
+    absl::SleepFor(absl::Milliseconds(5));
+  } while (absl::Now() < end);
   grpc_server->Shutdown(absl::ToChronoTime(deadline));
 }
 

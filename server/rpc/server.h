@@ -5,19 +5,21 @@
 
 #include <functional>
 #include <memory>
-#include <optional>
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "absl/time/time.h"
-#include "server/config/host_port.h"
+#include "absl/types/span.h"
+#include "server/rpc/listen_address.h"
 #include "server/rpc/server_parts.h"
 
 namespace lossd {
 
-// What listens: LossService, health and reflection over gRPC, and the admin
-// port. It serves from Start() until Shutdown(). Its functions may be called by
-// one thread at a time.
+// What listens: LossService, health and reflection over gRPC, the admin port,
+// and the socket that hands out shared memory. It serves from Start() until
+// Shutdown(). Its functions may be called by one thread at a time.
 //
 // A drain has two steps, so that callers learn of it before they are refused:
 //
@@ -37,9 +39,11 @@ class Server {
   Server(const Server&) = delete;
   Server& operator=(const Server&) = delete;
 
-  // Where it listens; the ports are never 0.
-  const HostPort& listen() const { return listen_; }
-  const std::optional<HostPort>& admin_listen() const { return admin_listen_; }
+  // Where it listens: "listen", "listen_unix", "admin" and "shared_memory", of
+  // those that there are. The ports are never 0.
+  absl::Span<const NamedAddress> addresses() const { return addresses_; }
+  // The address of that name, or empty.
+  std::string AddressOf(absl::string_view name) const;
 
   void StopBeingReady();
 
@@ -53,8 +57,7 @@ class Server {
   struct Impl;
   Server();
 
-  HostPort listen_;
-  std::optional<HostPort> admin_listen_;
+  std::vector<NamedAddress> addresses_;
   std::unique_ptr<Impl> impl_;
 };
 

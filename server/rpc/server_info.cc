@@ -4,6 +4,8 @@
 
 #include <string>
 
+#include "server/config/unix_address.h"
+
 namespace lossd {
 namespace {
 
@@ -50,6 +52,12 @@ v1::GetServerInfoResponse DescribeServer(const Settings& settings,
   response.set_io_threads(settings.io_threads);
   DescribeLimits(settings.limits, response.mutable_limits());
   DescribeBatching(settings.batching, response.mutable_batching());
+  if (const Settings::SharedMemory& shared = settings.shared_memory;
+      !shared.listen.empty()) {
+    v1::SharedMemoryInfo* wire = response.mutable_shared_memory();
+    wire->set_address(UnixAddress(shared.listen));
+    wire->set_max_bytes(shared.max_bytes);
+  }
   return response;
 }
 

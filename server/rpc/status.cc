@@ -93,6 +93,7 @@ grpc::StatusCode CodeOf(Reason reason) {
   switch (reason) {
     case Reason::kUnknownField:
     case Reason::kDeviceUnavailable:
+    case Reason::kSharedMemoryUnavailable:
       return grpc::StatusCode::FAILED_PRECONDITION;
     case Reason::kQueueFull:
     case Reason::kDeadlineUnreachable:

@@ -48,6 +48,8 @@ TensorView TensorReader::Read(const v1::Tensor& tensor, DtypeRule rule,
     view.dtype = dtype;
     if (tensor.has_data()) {
       ReadData(tensor, name, &view);
+    } else if (tensor.has_shared()) {
+      ReadShared(tensor, rule, name, &view);
     } else {
       ReadValues(tensor, rule, name, &view);
     }
@@ -134,6 +136,15 @@ void TensorReader::ReadData(const v1::Tensor& tensor, const TensorName& name,
                    " element", plural, " of ", size,
                    size == 1 ? " byte" : " bytes", ")."));
   Clear(view);
+}
+
+void TensorReader::ReadShared(const v1::Tensor& tensor, DtypeRule rule,
+                              const TensorName& name, TensorView* view) {
+  const std::string path = absl::StrCat(name.path, ".shared");
+  if (!shared_->Read(access_, tensor.shared().token(), tensor.shared().offset(),
+                     rule, {name.name, path}, view, violations_)) {
+    Clear(view);
+  }
 }
 
 void TensorReader::ReadValues(const v1::Tensor& tensor, DtypeRule rule,

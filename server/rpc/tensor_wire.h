@@ -13,6 +13,7 @@
 #include "server/losses/schema.h"
 #include "server/losses/violations.h"
 #include "server/rpc/number_list.h"
+#include "server/rpc/shared_parts.h"
 
 namespace lossd {
 
@@ -21,17 +22,20 @@ namespace lossd {
 class TensorReader {
  public:
   // With `shapes_suffice` a tensor may be without content: its view then has no
-  // data.
+  // data. All is borrowed.
   TensorReader(int max_dimensions, bool shapes_suffice,
+               const SharedAccess& access, SharedParts* shared,
                std::deque<AlignedBuffer>* numbers, Violations* violations)
       : max_dimensions_(max_dimensions),
         shapes_suffice_(shapes_suffice),
+        access_(access),
+        shared_(shared),
         numbers_(numbers),
         violations_(violations) {}
 
-  // The tensor, whose `data` the view points into, or whose `values` it points
-  // to in `numbers`. What is wrong with its dtype, shape, length or numbers is
-  // a violation; the view is then absent.
+  // The tensor, whose `data` the view points into, whose `values` it points to
+  // in `numbers`, or which is in `shared`. What is wrong with its dtype, shape,
+  // length or numbers is a violation; the view is then absent.
   TensorView Read(const v1::Tensor& tensor, DtypeRule rule,
                   const TensorName& name);
 
@@ -47,6 +51,8 @@ class TensorReader {
                  TensorView* view);
   void ReadData(const v1::Tensor& tensor, const TensorName& name,
                 TensorView* view);
+  void ReadShared(const v1::Tensor& tensor, DtypeRule rule,
+                  const TensorName& name, TensorView* view);
   void ReadValues(const v1::Tensor& tensor, DtypeRule rule,
                   const TensorName& name, TensorView* view);
   // The dtype of numbers whose tensor states none.
@@ -55,6 +61,8 @@ class TensorReader {
 
   const int max_dimensions_;
   const bool shapes_suffice_;
+  const SharedAccess& access_;
+  SharedParts* const shared_;
   std::deque<AlignedBuffer>* const numbers_;
   Violations* const violations_;
   TensorView leading_;

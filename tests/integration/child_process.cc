@@ -117,11 +117,16 @@ int64_t ChildProcess::PeakResidentBytes() const {
 LossdProcess::LossdProcess(const std::vector<std::string>& flags)
     : port_file_(NewPath("ports")) {
   std::vector<std::string> arguments = {
-      LOSSD_BINARY,  "--listen",    "127.0.0.1:0", "--admin-listen",
-      "127.0.0.1:0", "--port-file", port_file_};
+      LOSSD_BINARY, "--admin-listen", "127.0.0.1:0", "--port-file", port_file_};
+  if (std::none_of(flags.begin(), flags.end(), [](const std::string& flag) {
+        return absl::StartsWith(flag, "--listen");
+      })) {
+    arguments.insert(arguments.end(), {"--listen", "127.0.0.1:0"});
+  }
   arguments.insert(arguments.end(), flags.begin(), flags.end());
   process_ = std::make_unique<ChildProcess>(arguments);
-  for (int i = 0; i < 3000 && listen_.empty(); ++i) {
+  // The last line.
+  for (int i = 0; i < 3000 && admin_.empty(); ++i) {
     if (process_->Await(absl::Milliseconds(10)) != -1) break;
     for (absl::string_view line : absl::StrSplit(ReadFile(port_file_), '\n')) {
       const std::pair<std::string, std::string> pair =
@@ -130,7 +135,7 @@ LossdProcess::LossdProcess(const std::vector<std::string>& flags)
       if (pair.first == "admin") admin_ = pair.second;
     }
   }
-  EXPECT_FALSE(listen_.empty()) << process_->Output();
+  EXPECT_FALSE(admin_.empty()) << process_->Output();
 }
 
 LossdProcess::~LossdProcess() { unlink(port_file_.c_str()); }

@@ -52,7 +52,7 @@ class LossdProcess {
   ~LossdProcess();
 
   ChildProcess& process() { return *process_; }
-  // HOST:PORT of gRPC and of plain HTTP.
+  // HOST:PORT of gRPC, unless `flags` say otherwise, and of plain HTTP.
   const std::string& listen() const { return listen_; }
   const std::string& admin() const { return admin_; }
 

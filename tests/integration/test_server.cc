@@ -71,7 +71,7 @@ std::shared_ptr<grpc::Channel> TestServer::NewChannel() const {
   grpc::ChannelArguments arguments;
   arguments.SetMaxReceiveMessageSize(-1);
   arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
-  return grpc::CreateCustomChannel(server_->listen().ToString(),
+  return grpc::CreateCustomChannel(server_->AddressOf("listen"),
                                    grpc::InsecureChannelCredentials(),
                                    arguments);
 }

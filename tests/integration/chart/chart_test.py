@@ -57,7 +57,9 @@ CHANGED = {
 }
 # What the chart computes from values of its own, or has no use for.
 NOT_IN_SETTINGS = {"listen", "admin-listen", "insecure", "drain-delay",
-                   "drain-timeout", "instance", "port-file", "config"}
+                   "drain-timeout", "instance", "port-file", "config",
+                   "unix-socket-mode", "shared-memory-listen",
+                   "max-shared-memory-bytes", "shared-memory-uids"}
 
 chart = lossd = helm = None  # paths of this run
 

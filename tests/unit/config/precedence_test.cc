@@ -26,13 +26,17 @@ struct Sample {
 
 std::vector<Sample> Samples() {
   return {
-      {"listen", "127.0.0.1:1", "127.0.0.1:2", "[::1]:3"},
+      {"listen", "127.0.0.1:1", "127.0.0.1:2,unix:/run/a", "unix:/run/b"},
       {"admin-listen", "127.0.0.1:1", "none", "0.0.0.0:3"},
+      {"unix-socket-mode", "0666", "0660", "0000"},
       {"insecure", "true", "false", "true"},
       {"port-file", "/flag", "/environment", "/file"},
       {"threads", "3", "4", "5"},
       {"io-threads", "3", "4", "5"},
       {"max-idle-bytes", "0", "2GiB", "3KiB"},
+      {"max-shared-memory-bytes", "1MiB", "2GiB", "4KiB"},
+      {"shared-memory-listen", "none", "none", "none"},
+      {"shared-memory-uids", "1", "2,3", "none"},
       {"default-device", "cuda", "any", "cpu"},
       {"target", "AVX2", "SSE4", "SSE2"},
       {"instance", "flag", "environment", "file"},

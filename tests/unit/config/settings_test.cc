@@ -28,6 +28,8 @@ TEST(Settings, DefaultsAreThoseOfTheStruct) {
   const Settings& settings = got->settings;
   EXPECT_FALSE(got->answer.has_value());
   EXPECT_EQ(settings.listen, (HostPort{"127.0.0.1", 50051}));
+  EXPECT_EQ(settings.listen_unix, "");
+  EXPECT_EQ(settings.shared_memory.listen, "");
   EXPECT_EQ(settings.admin_listen, (HostPort{"127.0.0.1", 9464}));
   EXPECT_EQ(settings.drain_delay, absl::Seconds(5));
   EXPECT_EQ(settings.drain_timeout, absl::Seconds(30));
@@ -109,6 +111,61 @@ TEST(Settings, BothListenersCanTakeAFreePortButNotShareOne) {
             "");
   EXPECT_THAT(Problem({"--admin-listen=127.0.0.1:50051"}),
               HasSubstr("the ports must differ"));
+}
+
+TEST(Settings, ListeningCanBeOnAUnixSocketBesidesOrInstead) {
+  auto both = Parse({"--listen", "127.0.0.1:1,unix:/run/lossd.sock"});
+  EXPECT_EQ(both->settings.listen, (HostPort{"127.0.0.1", 1}));
+  EXPECT_EQ(both->settings.listen_unix, "/run/lossd.sock");
+  auto alone = Parse({"--listen", "unix:///run/lossd.sock"});
+  EXPECT_FALSE(alone->settings.listen.has_value());
+  EXPECT_EQ(alone->settings.listen_unix, "/run/lossd.sock");
+  // A flag replaces the whole of a weaker source's.
+  auto flag = Parse({"--listen=127.0.0.1:1"}, {"LOSSD_LISTEN=unix:a.sock"});
+  EXPECT_EQ(flag->settings.listen_unix, "");
+  // What only this machine can reach needs no `insecure`.
+  EXPECT_THAT(Problem({"--listen=0.0.0.0:1,unix:a"}), HasSubstr("no TLS"));
+  EXPECT_EQ(Problem({"--listen=unix:a"}), "");
+}
+
+TEST(Settings, ListenTakesAtMostOneAddressOfEachKind) {
+  EXPECT_THAT(Problem({"--listen=unix:a,unix:b"}), HasSubstr("two Unix"));
+  EXPECT_THAT(Problem({"--listen=127.0.0.1:1,127.0.0.1:2"}),
+              HasSubstr("two addresses"));
+  EXPECT_THAT(Problem({"--listen="}), HasSubstr("--listen"));
+  EXPECT_THAT(Problem({"--listen=unix:"}), HasSubstr("there is no path"));
+  EXPECT_THAT(Problem({"--listen=unix://host/a"}), HasSubstr("no host"));
+  EXPECT_THAT(Problem({"--listen", "unix:" + std::string(91, 'a')}),
+              HasSubstr("more than 90 bytes"));
+  EXPECT_EQ(Problem({"--listen", "unix:" + std::string(90, 'a')}), "");
+}
+
+TEST(Settings, TheModeOfUnixSocketsIsOctal) {
+  EXPECT_EQ(Parse({})->settings.unix_socket_mode, 0600);
+  EXPECT_EQ(Parse({"--unix-socket-mode=660"})->settings.unix_socket_mode, 0660);
+  for (const char* bad : {"", "8", "1777", "00000", "rw"}) {
+    EXPECT_THAT(Problem({"--unix-socket-mode", bad}),
+                HasSubstr("from 0 to 0777"))
+        << bad;
+  }
+}
+
+TEST(Settings, SharedMemoryNeedsAUnixSocketForTheCalls) {
+  auto on =
+      Parse({"--listen=unix:/run/a", "--shared-memory-listen=unix:/run/b",
+             "--max-shared-memory-bytes=1MiB", "--shared-memory-uids=7,1000"});
+  EXPECT_EQ(on->settings.shared_memory.listen, "/run/b");
+  EXPECT_EQ(on->settings.shared_memory.max_bytes, 1 << 20);
+  EXPECT_EQ(on->settings.shared_memory.uids, (std::vector<uint32_t>{7, 1000}));
+  EXPECT_EQ(Problem({"--shared-memory-listen=none"}), "");
+  EXPECT_THAT(Problem({"--shared-memory-listen=unix:/run/b"}),
+              HasSubstr("without a Unix socket"));
+  EXPECT_THAT(
+      Problem({"--listen=unix:/run/a", "--shared-memory-listen=unix:/run/a"}),
+      HasSubstr("the paths must differ"));
+  EXPECT_THAT(Problem({"--shared-memory-listen=127.0.0.1:1"}),
+              HasSubstr("unix:PATH"));
+  EXPECT_THAT(Problem({"--shared-memory-uids=root"}), HasSubstr("user ids"));
 }
 
 TEST(Settings, LimitsThatContradictOneAnotherAreErrors) {

@@ -53,7 +53,7 @@ class AnswerWriterTest : public testing::Test {
 
   MessageBytes WriteBytes(bool as_values = false) {
     const AnswerWriter writer({"0.1.0", "host-7"}, engine_);
-    AnswerBytes answer = writer.Write(task_, as_values, run_);
+    AnswerBytes answer = writer.Write(task_, as_values, {}, run_);
     length_ = answer.size();
     MessageBuilder message;
     std::move(answer).AppendTo(&message);
@@ -195,7 +195,7 @@ TEST_F(AnswerWriterTest, TensorsAreNumbersOnRequest) {
 TEST_F(AnswerWriterTest, NothingIsTakenFromAnAnswerThatIsNotSent) {
   task_.result.loss_tensor = MakeTensor({4096}, std::vector<float>(4096));
   const AnswerWriter writer({"0.1.0", "host-7"}, engine_);
-  EXPECT_GT(writer.Write(task_, false, run_).size(), 4 * 4096);
+  EXPECT_GT(writer.Write(task_, false, {}, run_).size(), 4 * 4096);
   EXPECT_NE(task_.result.loss_tensor.data.data(), nullptr);
 }
 

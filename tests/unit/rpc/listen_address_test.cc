@@ -68,16 +68,18 @@ TEST(ListenAddressTest, AnAddressOfAnotherMachineIsRefused) {
 
 TEST(ListenAddressTest, ThePortFileHasALineForEachListener) {
   const std::string path = testing::TempDir() + "lossd_port_file";
-  ASSERT_TRUE(WritePortFile(path, {"127.0.0.1", 7}, HostPort{"::1", 8}).ok());
+  ASSERT_TRUE(
+      WritePortFile(path, {{"listen", "127.0.0.1:7"}, {"admin", "[::1]:8"}})
+          .ok());
   EXPECT_EQ(ReadFile(path), "listen=127.0.0.1:7\nadmin=[::1]:8\n");
-  ASSERT_TRUE(WritePortFile(path, {"127.0.0.1", 9}, std::nullopt).ok());
+  ASSERT_TRUE(WritePortFile(path, {{"listen", "127.0.0.1:9"}}).ok());
   EXPECT_EQ(ReadFile(path), "listen=127.0.0.1:9\n");
   unlink(path.c_str());
 }
 
 TEST(ListenAddressTest, APortFileThatCannotBeWrittenIsAnError) {
   const absl::Status status =
-      WritePortFile("/no/such/folder/ports", {"127.0.0.1", 7}, std::nullopt);
+      WritePortFile("/no/such/folder/ports", {{"listen", "127.0.0.1:7"}});
   EXPECT_EQ(status.code(), absl::StatusCode::kUnavailable);
   EXPECT_THAT(std::string(status.message()), HasSubstr("/no/such/folder"));
 }

@@ -239,14 +239,14 @@ class RequestDecoderTest : public testing::Test {
   // Decodes, and compares with the reading of the message if that succeeds.
   bool Decode(const std::string& bytes, size_t piece = 1 << 20) {
     DecodedRequest decoded;
-    if (!decoder_.Decode(Slice(bytes, piece), true, pool_, &decoded)) {
+    if (!decoder_.Decode(Slice(bytes, piece), true, {}, pool_, &decoded)) {
       return false;
     }
     v1::ComputeGradientRequest request;
     DecodedRequest read;
     Violations violations;
     EXPECT_TRUE(request.ParseFromString(bytes));
-    reader_.Read(request, &read, &violations);
+    reader_.Read(request, {}, &read, &violations);
     EXPECT_EQ(violations.count(), 0) << violations.kept()[0].description << "\n"
                                      << request.DebugString();
     ExpectSame(decoded, read);
@@ -280,7 +280,7 @@ TEST_F(RequestDecoderTest, TakesALossRequest) {
   *request.mutable_evaluation() = FullRequest(Loss("mse_loss")).evaluation();
   DecodedRequest decoded;
   EXPECT_TRUE(decoder_.Decode(Slice(request.SerializeAsString(), 100), false,
-                              pool_, &decoded));
+                              {}, pool_, &decoded));
   EXPECT_FALSE(decoded.evaluation.gradient);
   EXPECT_EQ(decoded.evaluation.arguments.tensor(0).elements, 6);
 }
@@ -288,7 +288,7 @@ TEST_F(RequestDecoderTest, TakesALossRequest) {
 TEST_F(RequestDecoderTest, AGradientRequestIsNoLossRequest) {
   DecodedRequest decoded;
   EXPECT_FALSE(decoder_.Decode(
-      Slice(FullRequest(Loss("mse_loss")).SerializeAsString(), 100), false,
+      Slice(FullRequest(Loss("mse_loss")).SerializeAsString(), 100), false, {},
       pool_, &decoded));
 }
 
@@ -304,7 +304,7 @@ TEST_F(RequestDecoderTest, TensorsAreAligned) {
   DecodedRequest decoded;
   ASSERT_TRUE(decoder_.Decode(
       Slice(FullRequest(Loss("cross_entropy")).SerializeAsString(), 7), true,
-      pool_, &decoded));
+      {}, pool_, &decoded));
   for (const TensorView& tensor : decoded.evaluation.arguments.tensors) {
     EXPECT_EQ(reinterpret_cast<uintptr_t>(tensor.data) % 64, 0u);
   }
@@ -350,7 +350,7 @@ TEST_F(RequestDecoderTest, LeavesWhatIsCutShortToTheParser) {
 
 TEST_F(RequestDecoderTest, NoMessageIsNotOrdinary) {
   DecodedRequest decoded;
-  EXPECT_FALSE(decoder_.Decode(MessageBytes(), true, pool_, &decoded));
+  EXPECT_FALSE(decoder_.Decode(MessageBytes(), true, {}, pool_, &decoded));
 }
 
 // Whatever a mutation leaves good means the same to both.

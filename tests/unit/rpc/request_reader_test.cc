@@ -41,7 +41,7 @@ class RequestReaderTest : public testing::Test {
   std::unique_ptr<Reading<Request>> Read(const Request& request) {
     auto reading = std::make_unique<Reading<Request>>();
     reading->request = request;
-    reader_.Read(reading->request, &reading->decoded, &reading->violations);
+    reader_.Read(reading->request, {}, &reading->decoded, &reading->violations);
     return reading;
   }
   template <typename Request = v1::ComputeLossRequest>

@@ -154,8 +154,7 @@ TEST(StatusTest, WithoutADelayThereIsNoRetryInfo) {
 }
 
 TEST(StatusTest, EveryReasonHasAName) {
-  for (int number = 1; number <= static_cast<int>(Reason::kInternal);
-       ++number) {
+  for (int number = 1; number <= static_cast<int>(kLastReason); ++number) {
     EXPECT_FALSE(ReasonName(static_cast<Reason>(number)).empty()) << number;
   }
   EXPECT_EQ(ReasonName(Reason::kInternal), "INTERNAL");
