@@ -92,7 +92,7 @@ class Parser {
     CLI::App& sub = *app_.add_subcommand(name, description);
     sub.callback([this, command] { line_.command = command; });
     sub.add_option("--server", line_.server,
-                   "The server's HOST:PORT (or LOSSCTL_SERVER)")
+                   "The server's HOST:PORT or unix:PATH (or LOSSCTL_SERVER)")
         ->capture_default_str();
     sub.add_option("--timeout", timeout_, "Seconds, or such as 500ms or 2m")
         ->capture_default_str();
@@ -124,6 +124,12 @@ class Parser {
     if (command != Command::kExplain) {
       sub.add_option("--outputs", loss.outputs,
                      "What to send back, such as loss,elementwise_losses");
+    }
+    if (command == Command::kEval || command == Command::kGrad) {
+      sub.add_option("--shared-memory", line_.shared_memory,
+                     "Send tensors through memory shared with the server on "
+                     "this machine: the address of its --shared-memory-listen, "
+                     "with a --server unix:PATH");
     }
     if (command == Command::kEval) return;
     sub.add_option("--wrt", loss.wrt,

@@ -40,6 +40,9 @@ struct CommandLine {
   std::string help_text = {};
   // Of eval, grad, explain, bench; and the loss of describe.
   LossOptions loss = {};
+  // Of eval and grad: where the server shares memory, to send tensors through
+  // it; empty: to send them as bytes.
+  std::string shared_memory = {};
   // Of grad: write each gradient to NAME.npy in this folder.
   std::string save_gradients = {};
   // Of bench: its flags, and the load that they ask for but for the payloads.

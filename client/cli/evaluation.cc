@@ -49,9 +49,10 @@ absl::Status UnknownFlag(absl::string_view name, const Descriptor& message,
     names.push_back(field.name());
   }
   std::reverse(tensors.begin(), tensors.end());
-  for (const char* option : {"reduction", "normalizer", "dtype", "device",
-                             "outputs", "server", "timeout", "json", "full",
-                             "wrt", "grad-output", "gradient-dtype", "help"}) {
+  for (const char* option :
+       {"reduction", "normalizer", "dtype", "device", "outputs", "server",
+        "timeout", "json", "full", "wrt", "grad-output", "gradient-dtype",
+        "shared-memory", "help"}) {
     names.push_back(option);
   }
   const std::string nearest = Nearest(name, names);

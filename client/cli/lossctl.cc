@@ -18,6 +18,7 @@
 #include "client/cli/json.h"
 #include "client/cli/npy.h"
 #include "client/cli/schema.h"
+#include "client/cli/shared_request.h"
 #include "client/cli/text.h"
 #include "lossd/client.h"
 
@@ -128,6 +129,12 @@ class Runner {
     auto evaluation = BuildEvaluation(line_.loss, descriptor, source_);
     if (!evaluation.ok()) return Misused(evaluation.status());
     *request.mutable_evaluation() = *std::move(evaluation);
+    std::optional<SharedMemory> memory;
+    if (!line_.shared_memory.empty()) {
+      auto shared = ShareTensors(line_.shared_memory, request);
+      if (!shared.ok()) return Failed(shared.status());
+      memory = *std::move(shared);
+    }
     auto response = client_.ComputeLoss(request);
     if (!response.ok()) return Failed(response.status());
     return Answer(descriptor, request.evaluation(), *response);
@@ -138,8 +145,17 @@ class Runner {
     if (!request.ok()) return Misused(request.status());
     request->mutable_evaluation()->set_validate_only(line_.command ==
                                                      Command::kValidate);
+    std::optional<SharedMemory> memory;
+    if (!line_.shared_memory.empty()) {
+      auto shared = ShareTensors(line_.shared_memory, descriptor, *request);
+      if (!shared.ok()) return Failed(shared.status());
+      memory = *std::move(shared);
+    }
     auto response = client_.ComputeGradient(*request);
     if (!response.ok()) return Failed(response.status());
+    if (memory.has_value()) {
+      FetchGradients(*memory, *response->mutable_result());
+    }
     if (absl::Status saved = SaveGradients(response->result()); !saved.ok()) {
       return Misused(saved);
     }

@@ -8,8 +8,9 @@ standard output and error. There `...` stands for anything within a line, and
 alone for any lines; runs of spaces count as one. Commands name programs as
 build/bin/NAME, and the server as 127.0.0.1:50051.
 
-Besides, the C++ of the README must be client/cpp/example/example.cc, the limits
-those that lossd --print-config prints, and every link one to a file.
+Besides, the C++ of the README must be client/cpp/example/example.cc, that of
+docs/shared_memory.md shared_example.cc beside it, the limits those that lossd
+--print-config prints, and every link one to a file.
 """
 
 import argparse
@@ -25,7 +26,8 @@ import lossd_process
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 README = ROOT / "README.md"
-EXAMPLE = ROOT / "client" / "cpp" / "example" / "example.cc"
+EXAMPLES = ROOT / "client" / "cpp" / "example"
+SHARED_MEMORY = ROOT / "docs" / "shared_memory.md"
 ADDRESS = "127.0.0.1:50051"
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 LIMIT = re.compile(r"^\| `--([\w-]+)` \| `([^`]+)` \|", re.MULTILINE)
@@ -127,10 +129,16 @@ def check_console(text, arguments):
     return problems
 
 
-def check_example(text):
-    if blocks(text, "cpp") == [EXAMPLE.read_text(encoding="utf-8")]:
-        return []
-    return ["the C++ of README.md is not client/cpp/example/example.cc"]
+def check_examples(text):
+    pages = {
+        "example.cc": text,
+        "shared_example.cc": SHARED_MEMORY.read_text(encoding="utf-8"),
+    }
+    return [
+        f"client/cpp/example/{name} is not the C++ of its page"
+        for name, page in pages.items()
+        if blocks(page, "cpp") != [(EXAMPLES / name).read_text(encoding="utf-8")]
+    ]
 
 
 def check_limits(text, lossd):
@@ -175,7 +183,7 @@ def main():
     arguments = parser.parse_args()
     text = README.read_text(encoding="utf-8")
     problems = [
-        *check_example(text),
+        *check_examples(text),
         *check_links(text),
         *check_limits(text, arguments.lossd),
         *check_console(text, arguments),
