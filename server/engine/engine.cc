@@ -86,6 +86,7 @@ void SetUp(Task* task) {
   const TensorView& lead = evaluation.arguments.tensor(0);
   job.loss = evaluation.loss;
   job.loss_index = static_cast<int>(task->loss_index);
+  job.pool = task->pool;
   job.arguments = &task->evaluation.arguments;
   job.geometry = &task->geometry;
   job.units = task->units;
@@ -133,6 +134,7 @@ void FindMean(Task* task) {
   Job job;
   job.loss = task->job.loss;
   job.loss_index = task->job.loss_index;
+  job.pool = task->pool;
   job.arguments = task->job.arguments;
   job.geometry = task->job.geometry;
   job.units = task->units;

@@ -142,6 +142,7 @@ Job RowStream::NewJob(int64_t units, std::vector<double>* sums) const {
   Job job;
   job.loss = &loss();
   job.loss_index = static_cast<int>(whole_->loss_index);
+  job.pool = whole_->pool;
   job.units = units;
   job.float_lanes = float_lanes_;
   job.mean = IsMean(whole_->evaluation);

@@ -18,8 +18,8 @@ class ElementwiseKernel {
  private:
   explicit ElementwiseKernel(const Job& job)
       : job_(job),
-        scratch_((2 * kMaxTensors + 4) * kLeaf *
-                 static_cast<int64_t>(sizeof(Lane))) {
+        scratch_(job.Scratch((2 * kMaxTensors + 4) * kLeaf *
+                             static_cast<int64_t>(sizeof(Lane)))) {
     for (int slot = 1; slot < kMaxTensors; ++slot) {
       beyond_input_ |= job.gradients[slot].data != nullptr;
     }

@@ -8,6 +8,8 @@
 #include <array>
 #include <cstdint>
 
+#include "server/base/aligned_buffer.h"
+#include "server/base/buffer_pool.h"
 #include "server/base/tensor_view.h"
 #include "server/losses/loss.h"
 
@@ -53,6 +55,8 @@ struct Job {
   const Arguments* arguments = nullptr;
   const Geometry* geometry = nullptr;
   int64_t units = 0;
+  // Where kernels take memory of their own from; null: from the heap.
+  BufferPool* pool = nullptr;
   // Of an elementwise loss that is computed in parts: the linear index of the
   // part's first element in the loss's shape. A tensor of that shape starts
   // there; one that broadcasts is whole.
@@ -75,6 +79,11 @@ struct Job {
 
   // [sums][units], or null if no sum is wanted.
   double* unit_sums = nullptr;
+
+  // Memory for a kernel.
+  AlignedBuffer Scratch(int64_t bytes) const {
+    return pool != nullptr ? pool->Allocate(bytes) : AlignedBuffer(bytes);
+  }
 
   Findings findings;  // of all units, after the backend's Run
 };

@@ -31,9 +31,9 @@ class RowKernel {
         geometry_(*job.geometry),
         // A tile must be addressable even where rows are empty.
         tile_((geometry_.row_length + V::kLanes) / V::kLanes * V::kLanes),
-        scratch_((kTiles + M::kWorkspaceRows) * tile_ *
-                 static_cast<int64_t>(sizeof(Lane))),
-        classes_(HasClasses() ? geometry_.row_length * 8 : 0),
+        scratch_(job.Scratch((kTiles + M::kWorkspaceRows) * tile_ *
+                             static_cast<int64_t>(sizeof(Lane)))),
+        classes_(job.Scratch(HasClasses() ? geometry_.row_length * 8 : 0)),
         streams_(Streams()) {
     for (int slot = 0; slot < kMaxTensors; ++slot) {
       if (job.loss->schema.tensors.size() > static_cast<size_t>(slot) &&

@@ -36,7 +36,7 @@ class SequenceKernel {
         geometry_(*job.geometry),
         input_(job.arguments->tensor(0)),
         tile_((geometry_.row_length + V::kLanes) / V::kLanes * V::kLanes),
-        rows_(2 * tile_ * static_cast<int64_t>(sizeof(Lane))) {}
+        rows_(job.Scratch(2 * tile_ * static_cast<int64_t>(sizeof(Lane)))) {}
 
   Lane* Tile(int i) {
     return reinterpret_cast<Lane*>(rows_.data()) + i * tile_;
@@ -60,7 +60,7 @@ class SequenceKernel {
     }
     const int64_t bytes =
         M::WorkspaceLanes(sequence) * static_cast<int64_t>(sizeof(Lane));
-    if (workspace_.size() < bytes) workspace_ = AlignedBuffer(bytes);
+    if (workspace_.size() < bytes) workspace_ = job_.Scratch(bytes);
     const double loss = CanonicalLane(M::Evaluate(
         sequence, reinterpret_cast<Lane*>(workspace_.data()), this));
     if (sequence.wants_gradient) {

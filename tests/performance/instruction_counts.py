@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How many instructions the kernels take for an element: a guard against a slow
-kernel that needs no clock.
+"""How many instructions the kernels take for an element, and the way of a small
+request to its answer takes without gRPC: a guard against what is slow that needs
+no clock.
 
-    instruction_counts.py KERNEL_RUNNER
+    instruction_counts.py KERNEL_RUNNER REQUEST_RUNNER
 
 Counts with callgrind, on the AVX2 kernels, since valgrind knows no AVX-512.
 Without valgrind it exits with 77, or fails if LOSSD_REQUIRE_TOOLS is 1."""
@@ -28,18 +29,20 @@ LIMITS = {
 }
 
 
-def count(runner, loss, mode, folder):
-    """Instructions of one run of the kernel for an element of its leading
-    tensor; None if the CPU that valgrind shows has no AVX2."""
+# Instructions for a request of 4x10 logits and its gradient, at most.
+REQUEST_LIMIT = 40000
+
+
+def count(function, command, folder):
+    """Instructions in a function, divided by what the command prints: elements
+    or requests; None if the CPU that valgrind shows has no AVX2."""
     done = subprocess.run(
         [
             "valgrind",
             "--tool=callgrind",
-            "--toggle-collect=lossd_measured_kernel",
+            f"--toggle-collect={function}",
             f"--callgrind-out-file={folder}/callgrind.out",
-            runner,
-            loss,
-            mode,
+            *command,
         ],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -51,7 +54,7 @@ def count(runner, loss, mode, folder):
         return None
     found = re.search(r"Collected : (\d+)", done.stderr)
     if done.returncode != 0 or found is None or int(found[1]) == 0:
-        raise RuntimeError(f"{loss} {mode}: {done.returncode}\n{done.stderr}")
+        raise RuntimeError(f"{command}: {done.returncode}\n{done.stderr}")
     return int(found[1]) / int(done.stdout)
 
 
@@ -59,15 +62,23 @@ def main():
     if shutil.which("valgrind") is None:
         print("skipped: valgrind is not installed")
         return 1 if os.environ.get("LOSSD_REQUIRE_TOOLS") == "1" else SKIPPED
+    kernel_runner, request_runner = sys.argv[1:]
+    counted = [
+        (f"{loss} {mode}", "lossd_measured_kernel", [kernel_runner, loss, mode], limit)
+        for (loss, mode), limit in LIMITS.items()
+    ]
+    counted.append(
+        ("a request", "lossd_measured_request", [request_runner], REQUEST_LIMIT)
+    )
     failed = False
     with tempfile.TemporaryDirectory() as folder:
-        for (loss, mode), limit in LIMITS.items():
-            taken = count(sys.argv[1], loss, mode, folder)
+        for name, function, command, limit in counted:
+            taken = count(function, command, folder)
             if taken is None:
                 print("skipped: this CPU has no AVX2 under valgrind")
                 return SKIPPED
             verdict = "ok" if taken <= limit else "TOO MANY"
-            print(f"{loss} {mode}: {taken:.2f} of at most {limit:.2f}: {verdict}")
+            print(f"{name}: {taken:.2f} of at most {limit:.2f}: {verdict}")
             failed |= taken > limit
     return 1 if failed else 0
 
