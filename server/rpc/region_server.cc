@@ -166,14 +166,16 @@ void RegionServer::AcceptAll() {
       Welcome(descriptor);
       continue;
     }
-    if (errno == EMFILE || errno == ENFILE || errno == ENOMEM) {
+    const int error = errno;
+    if (error == ECONNABORTED || error == EINTR) continue;
+    if (error != EAGAIN) {
+      // No descriptor or no memory is left: the caller waits in the backlog.
       log_.Event(LogLevel::kWarning, "shared_memory_refused",
-                 {{"reason", std::strerror(errno)}});
-      // The caller waits in the backlog.
+                 {{"reason", std::strerror(error)}});
       pollfd stop = {.fd = stop_, .events = POLLIN, .revents = 0};
       poll(&stop, 1, kPauseMs);
     }
-    if (errno != ECONNABORTED && errno != EINTR) return;
+    return;
   }
 }
 
