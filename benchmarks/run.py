@@ -20,11 +20,12 @@ import peers
 import pending
 import report
 import servers
+import streams
 import survey
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 # In this order they are measured, and written; context.py says what a part is.
-PARTS = (calls, latency, memory, batching, pending, against_torch, survey)
+PARTS = (calls, latency, streams, memory, batching, pending, against_torch, survey)
 
 
 def parse(arguments):
