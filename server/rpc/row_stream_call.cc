@@ -174,7 +174,7 @@ void LossService::RowStreamCall::FinishResult() {
   const Task* const tasks[] = {&task};
   // Counts a result that is not finite; the time has been counted.
   service_.recorder_.OnComputed(tasks, absl::ZeroDuration());
-  AnswerBytes answer = service_.writer_.Write(task, false,
+  AnswerBytes answer = service_.writer_.Write(task, false, {},
                                               {.batch_requests = 1,
                                                .batch_rows = task.units,
                                                .queued = queued_,

@@ -141,7 +141,7 @@ class RequestPathTest : public testing::Test {
   // From the slices of a request to those of its answer.
   MessageBytes Answer(MessageBytes request) {
     DecodedRequest decoded;
-    EXPECT_TRUE(decoder_.Decode(request, true, engine_.pool(), &decoded));
+    EXPECT_TRUE(decoder_.Decode(request, true, {}, engine_.pool(), &decoded));
     request = MessageBytes();
     Violations violations;
     const std::unique_ptr<Task> task =
@@ -150,7 +150,7 @@ class RequestPathTest : public testing::Test {
     Task* const tasks[] = {task.get()};
     engine_.Run(tasks);
     MessageBuilder message;
-    writer_.Write(*task, false, {}).AppendTo(&message);
+    writer_.Write(*task, false, {}, {}).AppendTo(&message);
     return message.Build();
   }
 

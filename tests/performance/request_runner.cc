@@ -56,7 +56,7 @@ struct Path {
 extern "C" __attribute__((noinline)) int64_t lossd_measured_request(
     const lossd::Path& path, const lossd::MessageBytes& request) {
   lossd::DecodedRequest decoded;
-  if (!path.decoder.Decode(request, true, path.engine.pool(), &decoded)) {
+  if (!path.decoder.Decode(request, true, {}, path.engine.pool(), &decoded)) {
     return 0;
   }
   lossd::Violations violations;
@@ -66,7 +66,7 @@ extern "C" __attribute__((noinline)) int64_t lossd_measured_request(
   lossd::Task* const tasks[] = {task.get()};
   path.engine.Run(tasks);
   lossd::MessageBuilder message;
-  path.writer.Write(*task, false, {}).AppendTo(&message);
+  path.writer.Write(*task, false, {}, {}).AppendTo(&message);
   return message.Build().size();
 }
 
