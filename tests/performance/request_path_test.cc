@@ -25,8 +25,8 @@
 namespace {
 
 constexpr size_t kLargeAllocation = 4096;
-// Smaller copies are those of fields and slices' ends.
-constexpr size_t kLargeCopy = 256;
+// Smaller copies are those of fields and of what the request is described by.
+constexpr size_t kLargeCopy = 1024;
 
 std::atomic<bool> counting = false;
 std::atomic<int64_t> large_allocations = 0;
