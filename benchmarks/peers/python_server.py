@@ -20,7 +20,7 @@ import torch
 def make_servicer(stubs):
     """The servicer over code generated into the folder `stubs`."""
     sys.path.insert(0, stubs)
-    from lossd.v1 import loss_service_pb2, loss_service_pb2_grpc, tensor_pb2
+    from lossd.v1 import evaluation_pb2, loss_service_pb2_grpc, tensor_pb2
 
     class LossService(loss_service_pb2_grpc.LossServiceServicer):
         def ComputeGradient(self, request, context):  # noqa: N802
@@ -32,7 +32,7 @@ def make_servicer(stubs):
                 case.target.data, torch.int64, tuple(case.target.shape)
             )
             loss, by_logits = gradient.cross_entropy(logits, target)
-            response = loss_service_pb2.ComputeGradientResponse()
+            response = evaluation_pb2.ComputeGradientResponse()
             response.result.loss = loss.item()
             found = response.result.gradients.add(wrt="input")
             found.value.dtype = tensor_pb2.DTYPE_FLOAT32

@@ -31,10 +31,10 @@ def main():
     parser.add_argument("payloads", type=pathlib.Path, nargs="+")
     options = parser.parse_args()
     sys.path.insert(0, options.stubs)
-    from lossd.v1 import loss_service_pb2
+    from lossd.v1 import evaluation_pb2
 
     for path in options.payloads:
-        request = loss_service_pb2.ComputeGradientRequest.FromString(path.read_bytes())
+        request = evaluation_pb2.ComputeGradientRequest.FromString(path.read_bytes())
         (options.to / path.name).write_bytes(rewrite(request).SerializeToString())
 
 
