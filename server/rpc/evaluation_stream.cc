@@ -88,6 +88,7 @@ class LossService::EvaluationStream final : public ServiceCall {
     GoOn();
   }
 
+  std::shared_ptr<Call> NewCall();
   // Decodes the evaluations of a message, each with what is wrong with it;
   // false if it is none.
   bool ReadCalls(const MessageBytes& message, Calls* calls,
@@ -127,14 +128,12 @@ class LossService::EvaluationStream final : public ServiceCall {
 // An evaluation of a stream, which it keeps.
 class LossService::EvaluationStream::Call final : public ComputeCall {
  public:
-  Call(std::shared_ptr<EvaluationStream> stream, absl::Time end)
+  explicit Call(std::shared_ptr<EvaluationStream> stream)
       : ComputeCall(
             stream->gradient_ ? Method::kStreamGradient : Method::kStreamLoss,
             stream->service_.settings_.limits.max_message_bytes - kHeadBytes),
         grant_(&stream->service_.budget_),
-        stream_(std::move(stream)) {
-    deadline = end;
-  }
+        stream_(std::move(stream)) {}
 
   bool cancelled() const override { return stream_->cancelled(); }
   // The stream does.
@@ -169,16 +168,19 @@ class LossService::EvaluationStream::Call final : public ComputeCall {
   const std::shared_ptr<EvaluationStream> stream_;
 };
 
+std::shared_ptr<LossService::EvaluationStream::Call>
+LossService::EvaluationStream::NewCall() {
+  return std::make_shared<Call>(
+      std::static_pointer_cast<EvaluationStream>(shared_from_this()));
+}
+
 bool LossService::EvaluationStream::ReadCalls(
     const MessageBytes& message, Calls* calls,
     std::vector<Violations>* violations) {
-  const auto self =
-      std::static_pointer_cast<EvaluationStream>(shared_from_this());
-  const absl::Time end = service_.DeadlineOf(callers_deadline());
   const bool ordinary = service_.decoder_.DecodeStreamed(
       message, gradient_, service_.AccessOf(*this), service_.engine_.pool(),
       [&](int64_t bytes) {
-        calls->push_back(std::make_shared<Call>(self, end));
+        calls->push_back(NewCall());
         calls->back()->bytes = bytes;
         return &calls->back()->decoded;
       });
@@ -197,16 +199,14 @@ template <typename Request>
 bool LossService::EvaluationStream::ParseCalls(
     const MessageBytes& message, Calls* calls,
     std::vector<Violations>* violations) {
-  const auto self =
-      std::static_pointer_cast<EvaluationStream>(shared_from_this());
-  const absl::Time end = service_.DeadlineOf(callers_deadline());
   const SharedAccess access = service_.AccessOf(*this);
   auto parsed = std::make_shared<Request>();
   if (!ParseMessage(message, parsed.get())) return false;
+  Violations outside(service_.settings_.withhold_values);
+  FindOwnUnknownFields(*parsed, &outside);
   for (const auto& each : parsed->evaluations()) {
-    auto call = std::make_shared<Call>(self, end);
-    Violations found(service_.settings_.withhold_values);
-    FindOwnUnknownFields(*parsed, &found);
+    std::shared_ptr<Call> call = NewCall();
+    Violations found = outside;
     FindOwnUnknownFields(each, &found);
     if (found.empty()) {
       service_.reader_.Read(each.request(), access, &call->decoded, &found);
@@ -225,23 +225,20 @@ void LossService::EvaluationStream::OnRead(MessageBytes message) {
   std::vector<Violations> violations;
   const bool end = !message.present();
   const bool good = end || ReadCalls(message, &calls, &violations);
+  const grpc::Status status = good ? grpc::Status::OK : RecordMalformed();
   {
     absl::MutexLock lock(&mutex_);
     reading_ = false;
     beginning_ = true;
     open_ += static_cast<int>(calls.size());
     caller_done_ = caller_done_ || end || !good;
-    if (!good) {
-      status_ = ViolationsStatus(Malformed(method_),
-                                 {"", service_.identity_.version});
-      service_.recorder_.OnFailure(method_, "", Header("traceparent"), status_,
-                                   Reason::kMalformedRequest, "",
-                                   service_.recorder_.MakeRequestId());
-    }
+    if (!good) status_ = status;
   }
   // Evaluations that wait hold their tensors once.
   message = MessageBytes();
+  const absl::Time deadline = service_.DeadlineOf(callers_deadline());
   for (size_t i = 0; i < calls.size(); ++i) {
+    calls[i]->deadline = deadline;
     if (calls[i]->Admit(calls[i]->bytes)) {
       service_.Begin(calls[i], std::move(violations[i]));
     } else {

@@ -162,21 +162,16 @@ class LossService::TellCall final : public ServiceCall {
 
  private:
   void OnRead(MessageBytes message) override {
-    CallRecorder& recorder = service_.recorder_;
     // The requests of these calls have no fields.
     v1::ListLossesRequest ignored;
     if (message.present() && ParseMessage(message, &ignored)) {
-      recorder.OnAnswer(method_, "");
+      service_.recorder_.OnAnswer(method_, "");
       MessageBuilder builder;
       builder.Append(answer_);
       Finish(builder.Build());
       return;
     }
-    const grpc::Status status =
-        ViolationsStatus(Malformed(method_), {"", service_.identity_.version});
-    recorder.OnFailure(method_, "", Header("traceparent"), status,
-                       Reason::kMalformedRequest, "", recorder.MakeRequestId());
-    Finish(status);
+    Finish(RecordMalformed());
   }
 
   const std::string& answer_;

@@ -44,6 +44,17 @@ class LossService::ServiceCall : public CoreCall {
   // The call is not refused; requests follow where they are read.
   virtual void OnAdmitted() { Read(); }
 
+  // Counts and logs that a request of this call cannot be parsed. What to end
+  // the call with.
+  grpc::Status RecordMalformed() {
+    const grpc::Status status =
+        ViolationsStatus(Malformed(method_), {"", service_.identity_.version});
+    service_.recorder_.OnFailure(method_, "", Header("traceparent"), status,
+                                 Reason::kMalformedRequest, "",
+                                 service_.recorder_.MakeRequestId());
+    return status;
+  }
+
   LossService& service_;
   const Method method_;
 };
