@@ -15,7 +15,8 @@ namespace {
 using ::testing::HasSubstr;
 
 constexpr const char* kMethods[] = {"ComputeLoss", "ComputeGradient",
-                                    "ListLosses", "GetServerInfo"};
+                                    "ListLosses",  "GetServerInfo",
+                                    "StreamLoss",  "StreamGradient"};
 
 std::string Path(const std::string& method) {
   return absl::StrCat("/lossd.v1.LossService/", method);
