@@ -67,7 +67,7 @@ struct Settings {
     int64_t max_batch_bytes = int64_t{8} << 20;
     // Estimated operations up to which an idle server computes on the calling
     // thread.
-    double inline_operations = 65536;
+    double inline_operations = 2e6;
   };
 
   // Memory shared with callers on this machine.
