@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/container/inlined_vector.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "server/base/status_macros.h"
@@ -316,8 +317,7 @@ void LossService::RunBatch(absl::Span<BatchItem* const> batch) {
     }
     return;
   }
-  std::vector<Task*> tasks;
-  tasks.reserve(batch.size());
+  absl::InlinedVector<Task*, 16> tasks;
   for (BatchItem* item : batch) {
     tasks.push_back(static_cast<Item*>(item)->call().task.get());
   }
@@ -347,6 +347,8 @@ void LossService::Answer(ComputeCall& call, const RunRecord& run) {
   const int64_t bytes = answer.size();
   if (bytes <= call.max_answer_bytes) {
     recorder_.OnAnswer(call.method, call.loss_name());
+    // What was computed from them is on its way, which can take long.
+    call.decoded.memory = AlignedBuffer();
     call.Answer(std::move(answer));
     return;
   }
