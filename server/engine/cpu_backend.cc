@@ -43,11 +43,15 @@ int64_t ElementsOf(const Job& job) {
   return geometry.row_loss ? geometry.row_length * geometry.steps : kLeaf;
 }
 
+// The units of a chunk of about `grain` elements, where a unit has `elements`.
+int64_t UnitsOfChunk(int64_t grain, int64_t elements) {
+  return std::max<int64_t>(1, grain / std::max<int64_t>(1, elements));
+}
+
 void AppendChunks(const Job& job, size_t index, int64_t grain,
                   std::vector<Chunk>* chunks) {
   const int64_t elements = ElementsOf(job);
-  const int64_t step =
-      std::max<int64_t>(1, grain / std::max<int64_t>(1, elements));
+  const int64_t step = UnitsOfChunk(grain, elements);
   for (int64_t begin = 0; begin < job.units; begin += step) {
     const int64_t end = std::min(begin + step, job.units);
     chunks->push_back({index, begin, end, (end - begin) * elements});
@@ -123,6 +127,14 @@ class CpuBackend : public Backend {
 
   void Run(absl::Span<Job* const> jobs,
            absl::FunctionRef<void(size_t)> done) override {
+    if (jobs.size() == 1 &&
+        jobs[0]->units <= UnitsOfChunk(grain_, ElementsOf(*jobs[0]))) {
+      // Nothing is there to share.
+      Job& job = *jobs[0];
+      if (job.units > 0) job.findings.Merge(kernels_.Run(job, 0, job.units));
+      done(0);
+      return;
+    }
     for (size_t i = 0; i < jobs.size(); ++i) {
       if (jobs[i]->units == 0) done(i);
     }

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <utility>
 
+#include "absl/container/inlined_vector.h"
 #include "absl/strings/str_cat.h"
 #include "server/base/ordered_sum.h"
 #include "server/engine/gradients.h"
@@ -199,12 +200,12 @@ std::unique_ptr<Task> Engine::Prepare(Evaluation evaluation,
   if (!violations->empty()) return nullptr;
 
   const LossDefinition& loss = *evaluation.loss;
-  violations->set_prefix(absl::StrCat("evaluation.", loss.schema.name));
+  violations->set_loss(loss.schema.name);
   loss.check_shapes(evaluation.arguments, violations);
   if (violations->empty()) {
     task->geometry = loss.plan(evaluation.arguments, violations);
   }
-  violations->set_prefix("");
+  violations->set_loss("");
   if (!violations->empty()) return nullptr;
 
   task->units = UnitsOf(task->geometry);
@@ -227,8 +228,7 @@ void Engine::Describe(Task* task) const { SetCounts(task); }
 void Engine::Run(absl::Span<Task* const> tasks,
                  absl::FunctionRef<void(size_t)> done) const {
   if (tasks.empty()) return;
-  std::vector<Job*> jobs;
-  jobs.reserve(tasks.size());
+  absl::InlinedVector<Job*, 16> jobs;
   for (Task* task : tasks) {
     SetUp(task);
     if (GradientNeedsMean(task->evaluation, task->geometry)) FindMean(task);

@@ -133,7 +133,7 @@ void SetUpGradients(Task* task) {
   }
   job.gradient_scale = GradientScale(evaluation, geometry);
   if (!WantsGradients(evaluation)) return;
-  const std::vector<int> slots = GradientSlots(evaluation);
+  const SlotList slots = GradientSlots(evaluation);
   task->result.gradients.resize(slots.size());
   for (size_t i = 0; i < slots.size(); ++i) {
     const TensorView& tensor = evaluation.arguments.tensor(slots[i]);

@@ -204,9 +204,9 @@ Arguments RowStream::RowsOf(const Chunk& chunk) {
 bool RowStream::FeedRows(const Chunk& chunk, Gradients* gradients,
                          Violations* violations) {
   const Arguments arguments = RowsOf(chunk);
-  violations->set_prefix(absl::StrCat("evaluation.", loss().schema.name));
+  violations->set_loss(loss().schema.name);
   Geometry geometry = loss().plan(arguments, violations);
-  violations->set_prefix("");
+  violations->set_loss("");
   if (!violations->empty()) {
     NameRows(rows_fed_, rows_fed_ + chunk.rows, violations);
     return false;

@@ -13,12 +13,31 @@
 namespace lossd {
 namespace {
 
+// Whether a tensor may have `dtype` beside a leading one of `lead`. What is
+// wrong with the leading one is said of that alone.
+bool Fits(DtypeRule rule, Dtype dtype, Dtype lead) {
+  switch (rule) {
+    case DtypeRule::kLeading:
+      return IsFloating(dtype);
+    case DtypeRule::kSameAsLeading:
+      return dtype == lead || !IsFloating(lead);
+    case DtypeRule::kClassIndex:
+      return IsClassIndex(dtype);
+    case DtypeRule::kClassIndexOrAsLeading:
+      return IsClassIndex(dtype) || dtype == lead || !IsFloating(lead);
+    case DtypeRule::kAny:
+      return true;
+  }
+  return true;
+}
+
 // What is wrong with a tensor's dtype, or nothing.
 std::string DtypeProblem(const LossSchema& schema, const Arguments& arguments,
                          int slot) {
   const TensorSchema& tensor = schema.tensors[slot];
   const Dtype dtype = arguments.tensor(slot).dtype;
   const Dtype lead = arguments.tensor(0).dtype;
+  if (Fits(tensor.dtypes, dtype, lead)) return "";
   const std::string has =
       absl::StrCat(tensor.name, " has dtype ", DtypeName(dtype), ", but ",
                    schema.name, " needs ");
@@ -26,10 +45,8 @@ std::string DtypeProblem(const LossSchema& schema, const Arguments& arguments,
       "the dtype of ", schema.tensors[0].name, " (", DtypeName(lead), ")");
   switch (tensor.dtypes) {
     case DtypeRule::kLeading:
-      if (IsFloating(dtype)) return "";
       return absl::StrCat(has, "float16, bfloat16, float32 or float64.");
     case DtypeRule::kSameAsLeading:
-      if (dtype == lead || !IsFloating(lead)) return "";
       if (tensor.role == TensorRole::kTarget && !IsFloating(dtype)) {
         const bool binary = absl::StrContains(tensor.description, "0 and 1");
         return absl::StrCat(has, leading, ": send ", binary ? "0 and 1" : "it",
@@ -37,13 +54,11 @@ std::string DtypeProblem(const LossSchema& schema, const Arguments& arguments,
       }
       return absl::StrCat(has, leading, ".");
     case DtypeRule::kClassIndex:
-      if (IsClassIndex(dtype)) return "";
       return absl::StrCat(
           has,
           tensor.role == TensorRole::kAuxiliary ? "integers" : "class indices",
           ": int64, int32 or uint8.");
     case DtypeRule::kClassIndexOrAsLeading:
-      if (IsClassIndex(dtype) || dtype == lead || !IsFloating(lead)) return "";
       return absl::StrCat(has,
                           "class indices (int64, int32 or uint8) or, for "
                           "class probabilities, ",
@@ -143,14 +158,13 @@ bool InDomain(const TensorSchema& schema, double value) {
 void CheckTensors(const Evaluation& evaluation, const EngineLimits& limits,
                   Violations* violations) {
   const LossSchema& schema = evaluation.loss->schema;
+  violations->set_loss(schema.name);
   for (size_t slot = 0; slot < schema.tensors.size(); ++slot) {
     const TensorSchema& tensor = schema.tensors[slot];
     const TensorView& view = evaluation.arguments.tensor(slot);
-    const std::string field =
-        absl::StrCat("evaluation.", schema.name, ".", tensor.name);
     if (!view.present()) {
       if (!tensor.required) continue;
-      violations->Add(Reason::kTensorMissing, field,
+      violations->Add(Reason::kTensorMissing, tensor.name,
                       absl::StrCat(tensor.name, " is missing: ", schema.name,
                                    " needs it."));
       continue;
@@ -158,20 +172,22 @@ void CheckTensors(const Evaluation& evaluation, const EngineLimits& limits,
     const std::string problem =
         DtypeProblem(schema, evaluation.arguments, static_cast<int>(slot));
     if (!problem.empty() && evaluation.arguments.has(0)) {
-      violations->Add(Reason::kDtypeMismatch, field, problem);
+      violations->Add(Reason::kDtypeMismatch, tensor.name, problem);
     }
     if (static_cast<int>(view.shape.size()) > limits.max_dimensions) {
-      AddLimit(field, absl::StrCat(tensor.name, " has too many dimensions"),
+      AddLimit(tensor.name,
+               absl::StrCat(tensor.name, " has too many dimensions"),
                static_cast<double>(view.shape.size()), limits.max_dimensions,
                "reshape it.", violations);
     }
     if (view.elements > limits.max_elements) {
-      AddLimit(field, absl::StrCat(tensor.name, " has too many elements"),
+      AddLimit(tensor.name, absl::StrCat(tensor.name, " has too many elements"),
                static_cast<double>(view.elements),
                static_cast<double>(limits.max_elements), "split it.",
                violations);
     }
   }
+  violations->set_loss("");
 }
 
 void CheckParameters(const Evaluation& evaluation, Violations* violations) {
@@ -304,8 +320,8 @@ bool IsDifferentiable(const Evaluation& evaluation, int slot) {
          IsFloating(arguments.tensor(slot).dtype);
 }
 
-std::vector<int> GradientSlots(const Evaluation& evaluation) {
-  std::vector<int> slots;
+SlotList GradientSlots(const Evaluation& evaluation) {
+  SlotList slots;
   const LossSchema& schema = evaluation.loss->schema;
   for (const std::string& name : evaluation.wrt) {
     if (const int slot = SlotOf(schema, name); slot >= 0) slots.push_back(slot);
@@ -318,11 +334,11 @@ std::vector<int> GradientSlots(const Evaluation& evaluation) {
   return slots;
 }
 
-std::vector<int> WantedGradients(const Evaluation& evaluation) {
+SlotList WantedGradients(const Evaluation& evaluation) {
   const bool wanted = evaluation.outputs.empty()
                           ? evaluation.gradient
                           : evaluation.outputs.Has(Output::kGradients);
-  return wanted ? GradientSlots(evaluation) : std::vector<int>();
+  return wanted ? GradientSlots(evaluation) : SlotList();
 }
 
 int64_t GradientBytes(const Evaluation& evaluation, int slot) {

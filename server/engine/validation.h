@@ -6,7 +6,7 @@
 #ifndef LOSSD_SERVER_ENGINE_VALIDATION_H_
 #define LOSSD_SERVER_ENGINE_VALIDATION_H_
 
-#include <vector>
+#include "absl/container/inlined_vector.h"
 
 #include "server/engine/engine.h"
 
@@ -38,13 +38,16 @@ void CheckElements(int64_t elements, int64_t units, const EngineLimits& limits,
 void CheckCost(const Cost& cost, int64_t response_bytes,
                const EngineLimits& limits, Violations* violations);
 
+// Slots of tensors.
+using SlotList = absl::InlinedVector<int, kMaxTensors>;
+
 // The slots that the gradients are asked for, in their order. Names that are
 // not slots are left out.
-std::vector<int> GradientSlots(const Evaluation& evaluation);
+SlotList GradientSlots(const Evaluation& evaluation);
 
 // The slots of the gradients that the answer has, in their order: none if the
 // outputs do not ask for them.
-std::vector<int> WantedGradients(const Evaluation& evaluation);
+SlotList WantedGradients(const Evaluation& evaluation);
 
 // Bytes of the gradient of the tensor in `slot`.
 int64_t GradientBytes(const Evaluation& evaluation, int slot);

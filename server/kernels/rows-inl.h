@@ -11,6 +11,9 @@ class RowKernel {
       static_cast<int>(sizeof(M::kOperands) / sizeof(M::kOperands[0]));
 
   static constexpr int kTiles = 2 * kOperandCount + 4;
+  static constexpr int kScratchTiles = kTiles + M::kWorkspaceRows;
+  // Tiles up to here are on the stack.
+  static constexpr int64_t kSmallTile = 32;
 
   static Findings Run(const Job& job, int64_t begin, int64_t end) {
     RowKernel kernel(job);
@@ -31,8 +34,12 @@ class RowKernel {
         geometry_(*job.geometry),
         // A tile must be addressable even where rows are empty.
         tile_((geometry_.row_length + V::kLanes) / V::kLanes * V::kLanes),
-        scratch_(job.Scratch((kTiles + M::kWorkspaceRows) * tile_ *
-                             static_cast<int64_t>(sizeof(Lane)))),
+        scratch_(job.Scratch(tile_ <= kSmallTile
+                                 ? 0
+                                 : kScratchTiles * tile_ *
+                                       static_cast<int64_t>(sizeof(Lane)))),
+        tiles_(tile_ <= kSmallTile ? small_
+                                   : reinterpret_cast<Lane*>(scratch_.data())),
         classes_(job.Scratch(HasClasses() ? geometry_.row_length * 8 : 0)),
         streams_(Streams()) {
     for (int slot = 0; slot < kMaxTensors; ++slot) {
@@ -71,9 +78,7 @@ class RowKernel {
     return false;
   }
 
-  Lane* Scratch(int tile) {
-    return reinterpret_cast<Lane*>(scratch_.data()) + tile * tile_;
-  }
+  Lane* Scratch(int tile) { return tiles_ + tile * tile_; }
 
   // The linear index of a row's first element in a tensor of slot 0's layout.
   int64_t First(int64_t row) const {
@@ -349,7 +354,9 @@ class RowKernel {
   const Job& job_;
   const Geometry& geometry_;
   const int64_t tile_;
+  alignas(64) Lane small_[kScratchTiles * kSmallTile];
   AlignedBuffer scratch_;
+  Lane* const tiles_;
   AlignedBuffer classes_;
   const bool streams_;
   int mask_ = -1;

@@ -14,8 +14,10 @@ void Violations::Add(Reason reason, absl::string_view field,
                      std::string description) {
   ++count_;
   if (kept_.size() >= kKept) return;
-  std::string path = prefix_;
-  if (!path.empty() && !field.empty()) path += ".";
+  std::string path;
+  if (!loss_.empty()) {
+    path = absl::StrCat("evaluation.", loss_, field.empty() ? "" : ".");
+  }
   absl::StrAppend(&path, field);
   kept_.push_back({reason, std::move(path), std::move(description)});
 }

@@ -57,13 +57,15 @@ class Violations {
   explicit Violations(bool withhold_values = false)
       : withhold_values_(withhold_values) {}
 
-  // `field` is relative to `prefix`.
+  // `field` is relative to the prefix.
   void Add(Reason reason, absl::string_view field, std::string description);
 
   // Ends every description with one more sentence.
   void AddSentence(absl::string_view sentence);
 
-  void set_prefix(absl::string_view prefix) { prefix_ = std::string(prefix); }
+  // Fields are those of the evaluation's loss from now on: their prefix is
+  // evaluation.LOSS, or nothing if `loss` is empty. `loss` is borrowed.
+  void set_loss(absl::string_view loss) { loss_ = loss; }
 
   // A number for a message, with every digit that tells it from its neighbours.
   static std::string NumberName(double value);
@@ -86,7 +88,7 @@ class Violations {
 
  private:
   bool withhold_values_;
-  std::string prefix_;
+  absl::string_view loss_;
   int count_ = 0;
   std::vector<Violation> kept_;
   std::map<std::string, std::string> metadata_;

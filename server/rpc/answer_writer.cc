@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/container/inlined_vector.h"
+#include "absl/strings/str_cat.h"
 #include "server/rpc/field_writer.h"
 #include "server/rpc/tensor_wire.h"
 
@@ -15,6 +16,8 @@ using Fields = v1::Result;
 
 // Where the small part of most answers fits.
 constexpr size_t kSmallBytes = 512;
+// Where the text of a RunRecord fits, and the prefixes of an answer's fields.
+constexpr size_t kRunBytes = 64;
 
 TensorView ViewOf(const OwnedTensor& tensor) {
   TensorView view;
@@ -66,10 +69,19 @@ std::string SharedTensor(const OwnedTensor& tensor, const SharedPlace& place) {
   return text;
 }
 
-std::string DurationText(absl::Duration duration) {
-  google::protobuf::Duration wire;
-  WriteDuration(duration, &wire);
-  return wire.SerializeAsString();
+void AppendDuration(int field, absl::Duration duration, FieldWriter* writer) {
+  using Wire = google::protobuf::Duration;
+  absl::Duration rest;
+  const int64_t seconds = absl::IDivDuration(duration, absl::Seconds(1), &rest);
+  const int64_t nanos = absl::ToInt64Nanoseconds(rest);
+  // What is 0 is left out.
+  const auto bytes = [](int number, int64_t value) {
+    return value == 0 ? 0 : FieldWriter::LengthBytes(number, value);
+  };
+  writer->Length(field, bytes(Wire::kSecondsFieldNumber, seconds) +
+                            bytes(Wire::kNanosFieldNumber, nanos));
+  if (seconds != 0) writer->Varint(Wire::kSecondsFieldNumber, seconds);
+  if (nanos != 0) writer->Varint(Wire::kNanosFieldNumber, nanos);
 }
 
 void AppendRun(const RunRecord& run, std::string* execution) {
@@ -80,9 +92,8 @@ void AppendRun(const RunRecord& run, std::string* execution) {
   if (run.batch_rows != 0) {
     writer.Varint(v1::Execution::kBatchRowsFieldNumber, run.batch_rows);
   }
-  writer.Bytes(v1::Execution::kQueuedFieldNumber, DurationText(run.queued));
-  writer.Bytes(v1::Execution::kComputingFieldNumber,
-               DurationText(run.computing));
+  AppendDuration(v1::Execution::kQueuedFieldNumber, run.queued, &writer);
+  AppendDuration(v1::Execution::kComputingFieldNumber, run.computing, &writer);
 }
 
 // Writes a lossd.v1.Result: text, and the large tensors that belong into it.
@@ -134,19 +145,30 @@ class ResultWriter {
       writer_.Varint(Fields::kGradientUnderflowCountFieldNumber,
                      *result.gradient_underflow_count);
     }
-    const NonFinite& found = result.non_finite;
-    v1::NonFinite wire;
-    wire.set_input_nan(found.input_nan);
-    wire.set_input_infinity(found.input_infinity);
-    wire.set_result_nan(found.result_nan);
-    wire.set_result_infinity(found.result_infinity);
-    writer_.Bytes(Fields::kNonFiniteFieldNumber, wire.SerializeAsString());
+    WriteNonFinite(result.non_finite);
     for (const MetricValue& metric : result.metrics) {
       v1::Metric out;
       out.set_name(std::string(metric.name));
       out.set_numerator(metric.numerator);
       out.set_denominator(metric.denominator);
       writer_.Bytes(Fields::kMetricsFieldNumber, out.SerializeAsString());
+    }
+  }
+
+  void WriteNonFinite(const NonFinite& found) {
+    using Wire = v1::NonFinite;
+    const std::pair<int, bool> flags[] = {
+        {Wire::kInputNanFieldNumber, found.input_nan},
+        {Wire::kInputInfinityFieldNumber, found.input_infinity},
+        {Wire::kResultNanFieldNumber, found.result_nan},
+        {Wire::kResultInfinityFieldNumber, found.result_infinity}};
+    int64_t bytes = 0;
+    for (const auto& [field, set] : flags) {
+      if (set) bytes += FieldWriter::LengthBytes(field, 1);
+    }
+    writer_.Length(Fields::kNonFiniteFieldNumber, bytes);
+    for (const auto& [field, set] : flags) {
+      if (set) writer_.Varint(field, 1);
     }
   }
 
@@ -236,15 +258,18 @@ AnswerBytes AnswerWriter::Write(Task& task, bool as_values,
   for (const LargeTensor& large : result.large())
     result_bytes += large.data->size();
 
-  std::string execution;
-  execution.reserve(kSmallBytes);
+  absl::string_view execution;
   for (const BackendText& each : backends_) {
     if (each.backend == task.backend) execution = each.by_loss[task.loss_index];
   }
-  AppendRun(run, &execution);
-  answer.text_.reserve(2 * kSmallBytes);
+  std::string run_text;
+  run_text.reserve(kRunBytes);
+  AppendRun(run, &run_text);
+  answer.text_.reserve(text.size() + execution.size() + 2 * kRunBytes);
   FieldWriter writer(&answer.text_);
-  writer.Bytes(v1::ComputeLossResponse::kExecutionFieldNumber, execution);
+  writer.Length(v1::ComputeLossResponse::kExecutionFieldNumber,
+                static_cast<int64_t>(execution.size() + run_text.size()));
+  absl::StrAppend(&answer.text_, execution, run_text);
   writer.Length(v1::ComputeLossResponse::kResultFieldNumber, result_bytes);
   for (const LargeTensor& large : result.large()) {
     answer.large_.push_back(

@@ -4,7 +4,9 @@
 
 #include <algorithm>
 #include <random>
+#include <utility>
 
+#include "absl/container/inlined_vector.h"
 #include "absl/strings/str_cat.h"
 #include "server/rpc/status.h"
 
@@ -49,7 +51,7 @@ CallRecorder::CallRecorder(const WireBinding& binding, const Engine& engine,
     losses_.push_back(loss.schema().name);
   }
   for (const auto& backend : engine.backends()) {
-    devices_.push_back(backend->device());
+    backends_.push_back(backend.get());
   }
 }
 
@@ -98,24 +100,31 @@ void CallRecorder::OnFailure(Method method, absl::string_view loss,
 
 void CallRecorder::OnComputed(absl::Span<const Task* const> tasks,
                               absl::Duration computing) {
-  std::vector<double> operations(losses_.size());
+  // Of each loss in the batch, of which there are few.
+  absl::InlinedVector<std::pair<int, double>, 4> operations;
   double total = 0;
   for (const Task* task : tasks) {
     const int loss = LossIndex(task->evaluation.loss->schema.name);
-    if (loss >= 0) operations[loss] += task->cost.operations + 1;
-    total += task->cost.operations + 1;
+    const double cost = task->cost.operations + 1;
+    const auto found =
+        std::find_if(operations.begin(), operations.end(),
+                     [loss](const auto& each) { return each.first == loss; });
+    if (found != operations.end()) {
+      found->second += cost;
+    } else {
+      operations.emplace_back(loss, cost);
+    }
+    total += cost;
     if (task->result.non_finite.result_nan ||
         task->result.non_finite.result_infinity) {
       metrics_.OnNonFiniteResult(loss);
     }
   }
-  const std::string device = tasks[0]->backend->device();
-  const int index = static_cast<int>(
-      std::find(devices_.begin(), devices_.end(), device) - devices_.begin());
-  for (size_t i = 0; i < operations.size(); ++i) {
-    if (operations[i] == 0) continue;
-    metrics_.OnComputed(static_cast<int>(i), index,
-                        computing * (operations[i] / total));
+  const auto backend =
+      std::find(backends_.begin(), backends_.end(), tasks[0]->backend);
+  const int device = static_cast<int>(backend - backends_.begin());
+  for (const auto& [loss, cost] : operations) {
+    metrics_.OnComputed(loss, device, computing * (cost / total));
   }
 }
 

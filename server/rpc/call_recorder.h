@@ -64,7 +64,7 @@ class CallRecorder final : public BatchObserver {
   int LossIndex(absl::string_view loss) const;
 
   std::vector<absl::string_view> losses_;
-  std::vector<std::string> devices_;
+  std::vector<const Backend*> backends_;
   ServerMetrics metrics_;
   Log& log_;
   const std::string id_prefix_;

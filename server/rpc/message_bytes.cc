@@ -6,6 +6,12 @@
 #include <utility>
 
 namespace lossd {
+namespace {
+
+// From here on a text is worth a slice of its own.
+constexpr size_t kLongText = 128;
+
+}  // namespace
 
 absl::Span<const grpc_slice> MessageBytes::slices() const {
   if (buffer_ == nullptr) return {};
@@ -22,10 +28,22 @@ MessageBuilder::~MessageBuilder() {
   for (const grpc_slice& slice : slices_) grpc_slice_unref(slice);
 }
 
+void MessageBuilder::Append(absl::string_view bytes) {
+  if (text_.empty() && bytes.size() >= kLongText) {
+    AppendSlice(bytes);
+  } else {
+    text_.append(bytes.data(), bytes.size());
+  }
+}
+
+void MessageBuilder::AppendSlice(absl::string_view bytes) {
+  slices_.push_back(grpc_slice_from_copied_buffer(bytes.data(), bytes.size()));
+  slice_bytes_ += static_cast<int64_t>(bytes.size());
+}
+
 void MessageBuilder::EndText() {
   if (text_.empty()) return;
-  slices_.push_back(grpc_slice_from_copied_buffer(text_.data(), text_.size()));
-  slice_bytes_ += static_cast<int64_t>(text_.size());
+  AppendSlice(text_);
   text_.clear();
 }
 

@@ -53,10 +53,8 @@ class MessageBuilder {
   MessageBuilder(const MessageBuilder&) = delete;
   MessageBuilder& operator=(const MessageBuilder&) = delete;
 
-  // Copies the bytes.
-  void Append(absl::string_view bytes) {
-    text_.append(bytes.data(), bytes.size());
-  }
+  // Copies the bytes, those of a long text straight into a slice.
+  void Append(absl::string_view bytes);
   // Takes the memory, which is given back when gRPC is done with it.
   void Append(AlignedBuffer memory);
   // The same of its first `bytes` only.
@@ -71,6 +69,7 @@ class MessageBuilder {
   MessageBytes Build();
 
  private:
+  void AppendSlice(absl::string_view bytes);
   void EndText();
 
   std::string text_;  // after all slices

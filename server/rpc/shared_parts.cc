@@ -152,7 +152,7 @@ void SharedParts::Settle(Task* task, Violations* violations) const {
   task->input_bytes -= in_place_bytes_;
   if (gradients_.empty()) return;
   const Evaluation& evaluation = task->evaluation;
-  const std::vector<int> slots = WantedGradients(evaluation);
+  const SlotList slots = WantedGradients(evaluation);
   if (slots.size() != gradients_.size()) {
     violations->Add(Reason::kOptionInvalid, "gradient_memory",
                     absl::StrCat("gradient_memory has ", gradients_.size(),

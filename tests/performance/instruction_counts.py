@@ -30,7 +30,7 @@ LIMITS = {
 
 
 # Instructions for a request of 4x10 logits and its gradient, at most.
-REQUEST_LIMIT = 34500
+REQUEST_LIMIT = 25500
 
 
 def count(function, command, folder):

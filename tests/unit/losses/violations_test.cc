@@ -24,7 +24,7 @@ TEST(ViolationsTest, KeepsTheFirstSixteenAndCountsAll) {
 TEST(ViolationsTest, FieldsAreRelativeToThePrefix) {
   Violations violations;
   violations.Add(Reason::kOptionInvalid, "wrt[0]", "a");
-  violations.set_prefix("evaluation.mse_loss");
+  violations.set_loss("mse_loss");
   violations.Add(Reason::kShapeMismatch, "target", "b");
   violations.Add(Reason::kShapeMismatch, "", "c");
   EXPECT_EQ(violations.kept()[0].field, "wrt[0]");
