@@ -35,8 +35,10 @@ class Memory:
     """Bytes."""
 
     idle: int
+    idle_heap: int
     peak: int
     after: int
+    after_heap: int
     admitted: int
     calls: int
     errors: int
@@ -70,7 +72,7 @@ def measure(context):
     with servers.lossd(context.binaries) as server:
         context.say("memory, idle")
         time.sleep(1)
-        idle = server.memory("VmRSS")
+        idle, idle_heap = server.memory("VmRSS"), server.memory("RssAnon")
         context.say(f"memory, {CONNECTIONS} calls of {SHAPE}")
         with _Sampler(server) as sampler:
             report = load.run(
@@ -86,8 +88,10 @@ def measure(context):
         time.sleep(AFTER_SECONDS)
         return Memory(
             idle=idle,
+            idle_heap=idle_heap,
             peak=peak,
             after=server.memory("VmRSS"),
+            after_heap=server.memory("RssAnon"),
             admitted=int(sampler.most * report["request_bytes"]),
             calls=report["all_calls"],
             errors=report["errors"],
@@ -104,9 +108,11 @@ def section(memory):
     )
     lines = [
         ["idle", markdown.mebibytes(memory.idle)],
+        ["of which not pages of files", markdown.mebibytes(memory.idle_heap)],
         ["peak under load", markdown.mebibytes(memory.peak)],
         ["admitted", markdown.mebibytes(memory.admitted)],
         [f"{AFTER_SECONDS} s after load", markdown.mebibytes(memory.after)],
+        ["of which not pages of files", markdown.mebibytes(memory.after_heap)],
         ["errors", str(memory.errors)],
     ]
     return f"{text}\n{markdown.table(['what', 'resident'], lines)}"

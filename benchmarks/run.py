@@ -18,6 +18,7 @@ import machine
 import memory
 import peers
 import pending
+import profiles
 import report
 import servers
 import streams
@@ -25,7 +26,9 @@ import survey
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 # In this order they are measured, and written; context.py says what a part is.
-PARTS = (calls, latency, streams, memory, batching, pending, against_torch, survey)
+PARTS = (
+    calls, profiles, latency, streams, memory, batching, pending, against_torch, survey,
+)  # fmt: skip
 
 
 def parse(arguments):

@@ -31,6 +31,22 @@ _CASE = ("cross_entropy", "2048x32000")
 _WIDE_TARGETS = {"forward": 0.9, "gradient": 0.85}
 _NARROW_TARGETS = {"forward": 0.75, "gradient": 0.5}
 
+_LIMITS = """\
+### What limits the kernels
+
+Melem/s, at a size that a core's cache holds and at one that no cache holds, and
+what memory allows there: the bandwidth over the bytes that must move for an
+element. Where a kernel is nearly as fast from memory as from the cache, and
+slower than memory allows, its arithmetic is the limit.
+"""
+# In a core's cache, and in none.
+_LIMIT_CASES = (
+    ("cross_entropy", "32x1000", "2048x32000"),
+    ("binary_cross_entropy_with_logits", "10000", "16777216"),
+    ("mse_loss", "10000", "16777216"),
+    ("huber_loss", "10000", "16777216"),
+)
+
 _TARGETS = """\
 ### By instruction set
 
@@ -85,6 +101,26 @@ def _share(point, bandwidth):
     return point.bytes_per_s / bandwidth[key]
 
 
+def _limits(points, bandwidth):
+    groups = _by_threads(points)
+    lines = []
+    for loss, cached, beyond in _LIMIT_CASES:
+        for mode in ("forward", "gradient"):
+            for threads in (1, 2):
+                far = groups[loss, mode, beyond][threads]
+                near = groups[loss, mode, cached][1].elements_per_s * threads
+                allowed = (
+                    bandwidth[mode, threads] * far.elements_per_s / far.bytes_per_s
+                )
+                rates = (near, far.elements_per_s, allowed)
+                lines.append(
+                    [f"{loss} {mode}", str(threads)]
+                    + [markdown.number(rate / 1e6) for rate in rates]
+                )
+    header = ["case", "threads", "in the cache", "from memory", "memory allows"]
+    return f"{_LIMITS}\n{markdown.table(header, lines)}"
+
+
 def _best_points(results):
     target, points = results
     return [p for p in points if p.target == target and p.loss != _BANDWIDTH]
@@ -119,8 +155,10 @@ def section(results):
             for (mode, threads), speed in bandwidth.items()
         }
         text += "\n" + _MEMORY.format(**speeds)
+    table = markdown.table(header, lines)
+    limits = _limits(_best_points(results), bandwidth) if bandwidth else ""
     others = [point for point in points if point.loss != _BANDWIDTH]
-    return f"{text}\n{markdown.table(header, lines)}\n{_by_target(others)}"
+    return "\n".join(filter(None, [text, table, limits, _by_target(others)]))
 
 
 def rows(results):

@@ -80,12 +80,17 @@ class Server:
         finally:
             self._folder.cleanup()
 
+    @property
+    def pid(self):
+        return self._process.pid
+
     def cpu_seconds(self):
         """What the process and those it started have used of the processor."""
         return sum(map(_cpu_seconds, _family(self._process.pid)))
 
     def memory(self, field):
-        """Bytes of VmRSS (resident now) or VmHWM (the most so far)."""
+        """Bytes of VmRSS (resident now), RssAnon (of which not of a file) or VmHWM
+        (the most so far)."""
         status = pathlib.Path(f"/proc/{self._process.pid}/status").read_text()
         (line,) = (x for x in status.splitlines() if x.startswith(field + ":"))
         return int(line.split()[1]) * 1024
