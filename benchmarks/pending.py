@@ -8,11 +8,6 @@ NAME = "pending"
 
 _ROWS = (
     (
-        "streamed rows, 1 GiB of logits",
-        "at least 0.9 × the throughput of 4 MiB unary calls, under 64 MiB above idle",
-        "there is no benchmark of it",
-    ),
-    (
         "shared memory, 4 MiB",
         "at least 0.8 × the kernel in process",
         "there is no benchmark of it",

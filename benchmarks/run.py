@@ -21,14 +21,24 @@ import pending
 import profiles
 import report
 import servers
+import streamed_rows
 import streams
 import survey
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 # In this order they are measured, and written; context.py says what a part is.
 PARTS = (
-    calls, profiles, latency, streams, memory, batching, pending, against_torch, survey,
-)  # fmt: skip
+    calls,
+    profiles,
+    latency,
+    streams,
+    streamed_rows,
+    memory,
+    batching,
+    pending,
+    against_torch,
+    survey,
+)
 
 
 def parse(arguments):
