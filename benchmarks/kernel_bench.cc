@@ -13,16 +13,18 @@
 //   memory/forward|gradient/FLOATS/TARGET/THREADS/kernel
 //
 // where `forward` reads, and `gradient` reads as much and writes as much past
-// the caches.
+// the caches. An argument LOSS/SHAPE adds a shape.
 
 #include <benchmark/benchmark.h>
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "benchmarks/loss_case.h"
 #include "benchmarks/memory_bandwidth.h"
 #include "server/engine/cpu_backend.h"
@@ -129,23 +131,41 @@ class Meter {
   int engine_threads_ = 0;
 };
 
-std::vector<Point> AllPoints() {
-  std::vector<Point> points;
-  for (const LossDefinition* loss : AllLosses()) {
-    for (const Shape& shape : MeasuredShapes(*loss)) {
-      for (bool gradient : {false, true}) {
-        for (const KernelTable& table : CpuKernels()) {
-          for (int threads : {1, 2}) {
-            for (bool call : {false, true}) {
-              points.push_back(
-                  {loss, shape, gradient, table.target, threads, call});
-            }
-          }
+void AddPoints(const LossDefinition* loss, const Shape& shape,
+               std::vector<Point>* points) {
+  for (bool gradient : {false, true}) {
+    for (const KernelTable& table : CpuKernels()) {
+      for (int threads : {1, 2}) {
+        for (bool call : {false, true}) {
+          points->push_back(
+              {loss, shape, gradient, table.target, threads, call});
         }
       }
     }
   }
+}
+
+std::vector<Point> AllPoints() {
+  std::vector<Point> points;
+  for (const LossDefinition* loss : AllLosses()) {
+    for (const Shape& shape : MeasuredShapes(*loss)) {
+      AddPoints(loss, shape, &points);
+    }
+  }
   return points;
+}
+
+// Those of `text`, LOSS/SHAPE; false if it is something else.
+bool AddNamedPoints(absl::string_view text, std::vector<Point>* points) {
+  const std::pair<absl::string_view, absl::string_view> parts =
+      absl::StrSplit(text, absl::MaxSplits('/', 1));
+  const std::optional<Shape> shape = ParseShape(parts.second);
+  for (const LossDefinition* loss : AllLosses()) {
+    if (loss->schema.name != parts.first || !shape.has_value()) continue;
+    AddPoints(loss, *shape, points);
+    return true;
+  }
+  return false;
 }
 
 // As many floats as the largest case of cross_entropy has.
@@ -184,10 +204,15 @@ void RegisterMemory() {
 
 int Main(int argc, char** argv) {
   benchmark::Initialize(&argc, argv);
-  if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 2;
+  std::vector<Point> points = AllPoints();
+  for (int i = 1; i < argc; ++i) {
+    if (AddNamedPoints(argv[i], &points)) continue;
+    benchmark::ReportUnrecognizedArguments(argc, argv);
+    return 2;
+  }
   RegisterMemory();
   Meter meter;
-  for (Point& point : AllPoints()) {
+  for (Point& point : points) {
     const std::string name = point.Name();
     benchmark::RegisterBenchmark(
         name.c_str(), [&meter, point = std::move(point)](

@@ -96,14 +96,16 @@ def targets(binaries):
     return list(dict.fromkeys(line.split("/")[3] for line in lines))
 
 
-def measure(binaries, pattern, seconds):
-    """The points whose names match, each for about that long."""
+def measure(binaries, pattern, seconds, *shapes):
+    """The points whose names match, each for about that long; of `shapes`, each
+    LOSS/SHAPE, too."""
     done = subprocess.run(
         [
             str(binaries / "kernel_bench"),
             f"--benchmark_filter={pattern}",
             f"--benchmark_min_time={seconds}",
             "--benchmark_format=json",
+            *shapes,
         ],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,

@@ -17,10 +17,10 @@ import load
 import machine
 import memory
 import peers
-import pending
 import profiles
 import report
 import servers
+import shared_memory
 import streamed_rows
 import streams
 import survey
@@ -33,9 +33,9 @@ PARTS = (
     latency,
     streams,
     streamed_rows,
+    shared_memory,
     memory,
     batching,
-    pending,
     against_torch,
     survey,
 )

@@ -34,8 +34,10 @@ ECHO_FORMS = tuple(
 )
 
 
-def lossd(binaries, *flags):
-    return lossd_process.Lossd(str(binaries / "lossd"), "--log-level=warning", *flags)
+def lossd(binaries, *flags, listen="127.0.0.1:0"):
+    return lossd_process.Lossd(
+        str(binaries / "lossd"), "--log-level=warning", *flags, listen=listen
+    )
 
 
 def echo(binaries, form):

@@ -121,11 +121,18 @@ class Server:
 class Lossd(Server):
     """A lossd that drains at once."""
 
-    def __init__(self, binary, *flags, start_seconds=30, stop_seconds=30):
+    def __init__(
+        self,
+        binary,
+        *flags,
+        listen="127.0.0.1:0",
+        start_seconds=30,
+        stop_seconds=30,
+    ):
         command = [
             binary,
             *flags,
-            "--listen=127.0.0.1:0",
+            f"--listen={listen}",
             "--admin-listen=127.0.0.1:0",
             "--drain-delay=0s",
         ]

@@ -13,8 +13,9 @@ import calls  # noqa: E402
 import latency  # noqa: E402
 import load  # noqa: E402
 import memory  # noqa: E402
-import pending  # noqa: E402
 import report  # noqa: E402
+import row  # noqa: E402
+import shared_memory  # noqa: E402
 import streamed_rows  # noqa: E402
 
 MIB = 2**20
@@ -112,6 +113,19 @@ class RowsTest(unittest.TestCase):
         *_, resident = streamed_rows.rows(results(84 * MIB))
         self.assertFalse(resident.reached)
 
+    def test_the_best_calls_through_shared_memory_are_beside_the_engine(self):
+        def reached(best):
+            results = shared_memory.Results(
+                engine=[1000, 2000], kernel=[3000, 3000],
+                shared={1: [700, 1400], 2: [best, 2 * best]}, computing={},
+            )  # fmt: skip
+            (found,) = shared_memory.rows(results)
+            self.assertIn("2 in flight", found.work)
+            return found.reached
+
+        self.assertTrue(reached(800))
+        self.assertFalse(reached(799))
+
     def test_of_the_other_losses_the_worst_is_named(self):
         def times(call):
             return {"call": [call] * 3, "eager": [12.0] * 3}
@@ -129,7 +143,7 @@ class RowsTest(unittest.TestCase):
         self.assertTrue(row.reached)
 
     def test_the_table_counts_what_is_reached_and_what_is_not_measured(self):
-        rows = pending.rows(pending.measure(None))
+        rows = [row.missing("work", "target", "why")]
         rows += latency.rows(
             [("4x10", tail((1, 2)), tail((1, 2))), ("32x1000", tail((1, 4)), tail((1, 2)))]
         )
