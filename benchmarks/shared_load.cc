@@ -2,7 +2,8 @@
 //
 // Calls of ComputeGradient (cross_entropy in float32) whose logits and
 // gradients are in shared memory: so many threads, each with memory of its own
-// and one call at a time, and how many calls ended in a second.
+// and one call at a time, or as many evaluations at a time over one stream; and
+// how many ended in a second.
 
 #include <CLI/CLI.hpp>
 #include <atomic>
@@ -29,6 +30,7 @@ struct Options {
   int64_t rows = 32;
   int64_t classes = 32768;
   int in_flight = 2;
+  bool stream = false;
   double seconds = 1;
   double warm_up = 0.3;
 };
@@ -62,26 +64,64 @@ absl::StatusOr<v1::ComputeGradientRequest> MakeRequest(const Options& options,
   return request;
 }
 
-struct Counted {
-  std::atomic<int64_t> calls = 0;
-  std::atomic<int64_t> computing_ns = 0;  // as the server says
-  std::atomic<bool> failed = false;
-};
+// What ended between two points of time. Thread-safe.
+class Counter {
+ public:
+  explicit Counter(const Options& options)
+      : begin_(Clock::now() + Seconds(options.warm_up)),
+        end_(begin_ + Seconds(options.seconds)) {}
 
-void Load(const Client& client, const v1::ComputeGradientRequest& request,
-          Clock::time_point begin, Clock::time_point end, Counted* counted) {
-  while (!counted->failed) {
-    const auto answer = client.ComputeGradient(request);
+  // Counts an answer; false if there shall be no more.
+  bool Count(const absl::StatusOr<v1::ComputeGradientResponse>& answer) {
     const Clock::time_point now = Clock::now();
     if (!answer.ok()) {
       std::fprintf(stderr, "%s\n", answer.status().ToString().c_str());
-      counted->failed = true;
-    } else if (now >= end) {
-      return;
-    } else if (now >= begin) {
-      ++counted->calls;
-      counted->computing_ns += answer->execution().computing().nanos();
+      failed_ = true;
+    } else if (now >= begin_ && now < end_) {
+      ++calls_;
+      computing_ns_ += answer->execution().computing().nanos();
     }
+    return !failed_ && now < end_;
+  }
+
+  bool failed() const { return failed_; }
+  int64_t calls() const { return calls_; }
+  int64_t computing_ns() const { return computing_ns_; }
+
+ private:
+  const Clock::time_point begin_;
+  const Clock::time_point end_;
+  std::atomic<int64_t> calls_ = 0;
+  std::atomic<int64_t> computing_ns_ = 0;  // as the server says
+  std::atomic<bool> failed_ = false;
+};
+
+using Requests = std::vector<v1::ComputeGradientRequest>;
+
+void Call(const Client& client, const Requests& requests, Counter* counter) {
+  std::vector<std::thread> threads;
+  for (const v1::ComputeGradientRequest& request : requests) {
+    threads.emplace_back([&client, &request, counter] {
+      while (counter->Count(client.ComputeGradient(request))) {
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+}
+
+void Stream(const Client& client, const Requests& requests, Counter* counter) {
+  const auto stream = client.StreamGradient();
+  for (size_t i = 0; i < requests.size(); ++i) {
+    stream->Send(static_cast<int64_t>(i), requests[i]);
+  }
+  while (stream->open() > 0) {
+    const auto outcome = stream->Next();
+    if (!outcome.ok()) {
+      counter->Count(outcome.status());
+      return;
+    }
+    if (!counter->Count(outcome->result)) continue;
+    stream->Send(outcome->id, requests[static_cast<size_t>(outcome->id)]);
   }
 }
 
@@ -92,26 +132,24 @@ absl::Status Run(const Options& options) {
                         static_cast<int64_t>(sizeof(float));
   auto memory = SharedMemory::Open(options.memory, bytes);
   if (!memory.ok()) return memory.status();
-  std::vector<v1::ComputeGradientRequest> requests;
+  Requests requests;
   for (int i = 0; i < options.in_flight; ++i) {
     auto request = MakeRequest(options, *memory);
     if (!request.ok()) return request.status();
     requests.push_back(*std::move(request));
   }
   const Client client(options.address);
-  Counted counted;
-  const Clock::time_point begin = Clock::now() + Seconds(options.warm_up);
-  const Clock::time_point end = begin + Seconds(options.seconds);
-  std::vector<std::thread> threads;
-  for (const v1::ComputeGradientRequest& request : requests) {
-    threads.emplace_back([&] { Load(client, request, begin, end, &counted); });
+  Counter counter(options);
+  if (options.stream) {
+    Stream(client, requests, &counter);
+  } else {
+    Call(client, requests, &counter);
   }
-  for (std::thread& thread : threads) thread.join();
-  if (counted.failed) return absl::UnknownError("a call failed");
-  const auto calls = static_cast<double>(counted.calls);
+  if (counter.failed()) return absl::UnknownError("a call failed");
+  const auto calls = static_cast<double>(counter.calls());
   std::printf("{\"calls_per_s\": %.1f, \"computing_us\": %.1f}\n",
               calls / options.seconds,
-              static_cast<double>(counted.computing_ns) / 1e3 / calls);
+              static_cast<double>(counter.computing_ns()) / 1e3 / calls);
   return absl::OkStatus();
 }
 
@@ -123,6 +161,7 @@ int Main(int argc, char** argv) {
   app.add_option("--rows", options.rows)->check(CLI::PositiveNumber);
   app.add_option("--classes", options.classes)->check(CLI::PositiveNumber);
   app.add_option("--in-flight", options.in_flight)->check(CLI::Range(1, 64));
+  app.add_flag("--stream", options.stream, "Over one stream, not in calls");
   app.add_option("--seconds", options.seconds)->check(CLI::PositiveNumber);
   app.add_option("--warm-up", options.warm_up)->check(CLI::NonNegativeNumber);
   CLI11_PARSE(app, argc, argv);

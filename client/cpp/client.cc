@@ -11,6 +11,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/notification.h"
+#include "client/cpp/call_setup.h"
+#include "client/cpp/open_stream.h"
 #include "client/cpp/row_stream.h"
 #include "lossd/v1/loss_service.grpc.pb.h"
 
@@ -25,42 +27,6 @@ using HealthRequest = google::protobuf::StringValue;
 using HealthResponse = google::protobuf::Int32Value;
 
 constexpr char kHealthMethod[] = "/grpc.health.v1.Health/Check";
-
-absl::Status CheckSize(size_t actual, int64_t limit) {
-  if (actual <= static_cast<size_t>(std::max<int64_t>(limit, 0))) {
-    return absl::OkStatus();
-  }
-  return absl::ResourceExhaustedError(absl::StrCat(
-      "the request has ", actual,
-      " bytes when encoded, but this client sends "
-      "at most ",
-      limit,
-      ": raise ClientOptions::max_message_bytes and the "
-      "server's max_message_bytes, or split the evaluation along its first "
-      "dimension and merge mean_numerator and mean_denominator"));
-}
-
-// Of a request without hints.
-template <typename Request>
-void SetHints(Request&, const CallOptions&) {}
-
-template <typename Request>
-requires requires(Request& r) { r.mutable_evaluation(); }
-void SetHints(Request& request, const CallOptions& options) {
-  if (!options.request_id.empty()) {
-    request.mutable_evaluation()->mutable_hints()->set_request_id(
-        options.request_id);
-  }
-  if (options.priority != v1::PRIORITY_UNSPECIFIED) {
-    request.mutable_evaluation()->mutable_hints()->set_priority(
-        options.priority);
-  }
-}
-
-bool HasHints(const CallOptions& options) {
-  return !options.request_id.empty() ||
-         options.priority != v1::PRIORITY_UNSPECIFIED;
-}
 
 // Sets what goes with the request: its deadline and its announced size.
 void Prepare(grpc::ClientContext& context, const CallOptions& options,
@@ -152,7 +118,7 @@ struct Client::Core {
 
   const int64_t max_message_bytes;
   const absl::Duration timeout;
-  const std::unique_ptr<Stub> stub;
+  const std::shared_ptr<Stub> stub;  // streams keep it
   // Its methods are not const, but thread-safe.
   const std::unique_ptr<HealthStub> health;
 };
@@ -238,6 +204,16 @@ absl::StatusOr<v1::ComputeGradientResponse> Client::ComputeRows(
   std::stop_callback on_stop(options.stop, [&] { context.TryCancel(); });
   return RunRowStream(*core_->stub, context, std::move(message), tensors,
                       gradients);
+}
+
+std::unique_ptr<LossStream> Client::StreamLoss(
+    const CallOptions& options) const {
+  return OpenLossStream(core_->stub, core_->max_message_bytes, options);
+}
+
+std::unique_ptr<GradientStream> Client::StreamGradient(
+    const CallOptions& options) const {
+  return OpenGradientStream(core_->stub, core_->max_message_bytes, options);
 }
 
 absl::StatusOr<v1::ListLossesResponse> Client::ListLosses(

@@ -114,17 +114,24 @@ class RowsTest(unittest.TestCase):
         self.assertFalse(resident.reached)
 
     def test_the_best_calls_through_shared_memory_are_beside_the_engine(self):
-        def reached(best):
-            results = shared_memory.Results(
-                engine=[1000, 2000], kernel=[3000, 3000],
-                shared={1: [700, 1400], 2: [best, 2 * best]}, computing={},
+        def found(best):
+            return shared_memory.rows(
+                shared_memory.Results(
+                    engine=[1000, 2000], kernel=[3000, 3000],
+                    shared={
+                        ("calls", 1): [700, 1400], ("calls", 2): [best, 2 * best],
+                        ("stream", 1): [900, 1800], ("stream", 2): [1, 1],
+                    },
+                )
             )  # fmt: skip
-            (found,) = shared_memory.rows(results)
-            self.assertIn("2 in flight", found.work)
-            return found.reached
 
-        self.assertTrue(reached(800))
-        self.assertFalse(reached(799))
+        called, streamed = found(800)
+        self.assertIn("calls, 2 in flight", called.work)
+        self.assertTrue(called.reached)
+        self.assertIn("stream, 1 in flight", streamed.work)
+        self.assertIn("0.90", streamed.measured)
+        called, _ = found(799)
+        self.assertFalse(called.reached)
 
     def test_of_the_other_losses_the_worst_is_named(self):
         def times(call):

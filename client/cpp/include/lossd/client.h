@@ -18,6 +18,7 @@
 #include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "lossd/error.h"
+#include "lossd/evaluation_stream.h"
 #include "lossd/rows.h"
 #include "lossd/tensor.h"
 #include "lossd/v1/loss_service.pb.h"
@@ -142,6 +143,14 @@ class Client {
   absl::StatusOr<v1::ComputeGradientResponse> ComputeRows(
       const v1::RowsHead& head, absl::Span<const StreamedTensor> tensors,
       absl::Span<const StreamedGradient> gradients = {},
+      const CallOptions& options = {}) const;
+  // Open a stream of evaluations, and return at once: see EvaluationStream. The
+  // deadline, which is infinite unless `options` say otherwise, and a stop hold
+  // for all of them, and each has the request_id and priority of `options`.
+  // What broke before the server said anything may be repeated by gRPC, as
+  // calls are.
+  std::unique_ptr<LossStream> StreamLoss(const CallOptions& options = {}) const;
+  std::unique_ptr<GradientStream> StreamGradient(
       const CallOptions& options = {}) const;
   absl::StatusOr<v1::ListLossesResponse> ListLosses(
       const CallOptions& options = {}) const;
