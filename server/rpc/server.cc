@@ -36,6 +36,12 @@ namespace lossd {
 namespace {
 
 constexpr int kMaxStreamsPerConnection = 1024;
+// What a stream, and a connection, may send ahead of being read. Fixed: gRPC's
+// own estimate grows with the speed of the network, up to some 100 MiB that
+// wait for a stream of rows.
+constexpr int kWindowBytes = 4 << 20;
+// The largest that HTTP/2 has: frames end where messages or windows do.
+constexpr int kMaxFrameBytes = (1 << 24) - 1;
 constexpr int kKeepaliveMs = 5 * 60 * 1000;
 constexpr int kKeepaliveTimeoutMs = 20 * 1000;
 constexpr int kMinPingIntervalMs = 10 * 1000;
@@ -53,6 +59,10 @@ void SetOptions(const Settings& settings, grpc::ServerBuilder* builder) {
   builder->AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
   builder->AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS,
                               kMaxStreamsPerConnection);
+  builder->AddChannelArgument(GRPC_ARG_HTTP2_BDP_PROBE, 0);
+  builder->AddChannelArgument(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES,
+                              kWindowBytes);
+  builder->AddChannelArgument(GRPC_ARG_HTTP2_MAX_FRAME_SIZE, kMaxFrameBytes);
   builder->AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveMs);
   builder->AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS,
                               kKeepaliveTimeoutMs);

@@ -115,9 +115,9 @@ TEST_F(RowsClientTest, MemoryOfAnotherLengthIsAnError) {
 
 TEST_F(RowsClientTest, TheServerHoldsFewChunksOfWhatIsStreamed) {
   if (kSanitized) GTEST_SKIP() << "sanitizers need memory of their own";
-  constexpr int64_t kRows = 2048;
+  constexpr int64_t kRows = 4096;
   constexpr int64_t kClasses = 32768;
-  const std::vector<float> logits = Ramp(kRows * kClasses);  // 256 MiB
+  const std::vector<float> logits = Ramp(kRows * kClasses);  // 512 MiB
   std::vector<float> gradient(logits.size());
   ASSERT_TRUE(client_.ListLosses().ok());
   const int64_t idle = lossd_.process().PeakResidentBytes();
