@@ -45,8 +45,8 @@ struct TensorView {
   // A tensor can be present with dtype and shape alone.
   bool readable() const { return data != nullptr || elements == 0; }
 
-  // Names for messages: the shape, and the subscripts of a linear index, both of
-  // the whole tensor.
+  // Names for messages: the shape, and the subscripts of a linear index, both
+  // of the whole tensor.
   const Shape& named_shape() const {
     return whole == nullptr ? shape : whole->shape;
   }

@@ -8,8 +8,8 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "grpc/support/log.h"
 #include "grpc/support/alloc.h"
+#include "grpc/support/log.h"
 
 namespace lossd {
 namespace {
