@@ -28,6 +28,7 @@
 namespace lossd {
 namespace {
 
+using ::testing::ElementsAreArray;
 using ::testing::HasSubstr;
 
 constexpr int64_t kMiB = int64_t{1} << 20;
@@ -203,6 +204,26 @@ TEST_F(SharedMemoryTest, CallsOverTcpCannotUseIt) {
   EXPECT_EQ(answer.status().code(), absl::StatusCode::kFailedPrecondition);
   EXPECT_EQ(ReasonOf(answer.status()), "SHARED_MEMORY_UNAVAILABLE");
   EXPECT_THAT(std::string(answer.status().message()), HasSubstr("over TCP"));
+}
+
+TEST_F(SharedMemoryTest, EvaluationsOfAStreamUseItToo) {
+  std::vector<CrossEntropyCase> cases;
+  for (int seed = 0; seed < 5; ++seed) cases.emplace_back(&memory_, seed);
+  const auto stream = client_.StreamGradient();
+  for (size_t i = 0; i < cases.size(); ++i) {
+    stream->Send(static_cast<int64_t>(i), cases[i].shared);
+  }
+  EXPECT_TRUE(stream->Close().ok());
+  while (stream->open() > 0) {
+    const auto outcome = stream->Next();
+    ASSERT_TRUE(outcome.ok() && outcome->result.ok());
+    const CrossEntropyCase& c = cases[static_cast<size_t>(outcome->id)];
+    const auto ordinary = client_.ComputeGradient(c.ordinary);
+    ASSERT_TRUE(ordinary.ok()) << ordinary.status();
+    EXPECT_EQ(outcome->result->result().loss(), ordinary->result().loss());
+    EXPECT_THAT(*ViewTensor<float>(ordinary->result().gradients(0).value()),
+                ElementsAreArray(c.gradient.values()));
+  }
 }
 
 TEST_F(SharedMemoryTest, ATokenEndsWithItsConnection) {
