@@ -79,13 +79,13 @@ class RowsTest(unittest.TestCase):
 
     def test_memory_is_bounded_idle_under_load_and_after_it(self):
         good = memory.Memory(
-            idle=60 * MIB, peak=284 * MIB, after=66 * MIB, admitted=100 * MIB,
-            calls=1, errors=0,
+            idle=60 * MIB, idle_heap=9 * MIB, peak=284 * MIB, after=66 * MIB,
+            after_heap=9 * MIB, admitted=100 * MIB, calls=1, errors=0,
         )  # fmt: skip
         self.assertEqual([row.reached for row in memory.rows(good)], [True] * 3)
         bad = memory.Memory(
-            idle=64 * MIB, peak=285 * MIB, after=71 * MIB, admitted=100 * MIB,
-            calls=1, errors=0,
+            idle=64 * MIB, idle_heap=9 * MIB, peak=285 * MIB, after=71 * MIB,
+            after_heap=9 * MIB, admitted=100 * MIB, calls=1, errors=0,
         )  # fmt: skip
         self.assertEqual([row.reached for row in memory.rows(bad)], [False] * 3)
 
