@@ -206,7 +206,10 @@ void CoreCall::EndWrite(bool ok) {
   Release();
 }
 
-void CoreCall::EndFinish(bool) { Release(); }
+void CoreCall::EndFinish(bool) {
+  OnFinished(closed_cancelled_ != 0);
+  Release();
+}
 
 void CoreCall::EndWatch(bool) {
   if (closed_cancelled_ != 0) {

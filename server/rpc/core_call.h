@@ -95,6 +95,8 @@ class CoreCall : public std::enable_shared_from_this<CoreCall> {
   virtual void OnWritten(bool ok) { static_cast<void>(ok); }
   // The caller has gone away before the call finished.
   virtual void OnCancelled() {}
+  // What Finish() sent has left, or the caller had gone away before.
+  virtual void OnFinished(bool cancelled) { static_cast<void>(cancelled); }
 
  private:
   // A tag that calls a member.

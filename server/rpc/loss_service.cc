@@ -135,6 +135,10 @@ class LossService::UnaryComputeCall final : public ServiceCall,
     Read();
   }
   void OnRead(MessageBytes message) override {
+    if (!message.present()) {
+      FinishWithoutRequest();
+      return;
+    }
     if (!grant_.RaiseTo(message.size())) {
       service_.FailFull(*this, message.size());
       return;
@@ -163,9 +167,13 @@ class LossService::TellCall final : public ServiceCall {
 
  private:
   void OnRead(MessageBytes message) override {
+    if (!message.present()) {
+      FinishWithoutRequest();
+      return;
+    }
     // The requests of these calls have no fields.
     v1::ListLossesRequest ignored;
-    if (message.present() && ParseMessage(message, &ignored)) {
+    if (ParseMessage(message, &ignored)) {
       service_.recorder_.OnAnswer(method_, "");
       MessageBuilder builder;
       builder.Append(answer_);
@@ -270,7 +278,7 @@ bool LossService::Parse(ComputeCall& call, const MessageBytes& bytes,
                         Violations* violations) const {
   auto message = std::make_shared<Request>();
   call.decoded = DecodedRequest();
-  if (!bytes.present() || !ParseMessage(bytes, message.get())) return false;
+  if (!ParseMessage(bytes, message.get())) return false;
   reader_.Read(*message, access, &call.decoded, violations);
   call.message = std::move(message);
   return true;

@@ -36,9 +36,9 @@ namespace lossd {
 namespace {
 
 constexpr int kMaxStreamsPerConnection = 1024;
-// What a stream, and a connection, may send ahead of being read. Fixed: gRPC's
-// own estimate grows with the speed of the network, up to some 100 MiB that
-// wait for a stream of rows.
+// What a stream may send ahead of being read. Fixed: gRPC's own estimate grows
+// with the speed of the network, up to some 100 MiB that wait for a stream of
+// rows.
 constexpr int kWindowBytes = 4 << 20;
 // The largest that HTTP/2 has: frames end where messages or windows do.
 constexpr int kMaxFrameBytes = (1 << 24) - 1;

@@ -47,16 +47,43 @@ class LossService::ServiceCall : public CoreCall {
   // Counts and logs that a request of this call cannot be parsed. What to end
   // the call with.
   grpc::Status RecordMalformed() {
-    const grpc::Status status =
-        ViolationsStatus(Malformed(method_), {"", service_.identity_.version});
-    service_.recorder_.OnFailure(method_, "", Header("traceparent"), status,
-                                 Reason::kMalformedRequest, "",
-                                 service_.recorder_.MakeRequestId());
+    const grpc::Status status = MalformedStatus();
+    Record(status, Reason::kMalformedRequest);
     return status;
+  }
+
+  // Ends a call whose caller sent no request, or went away before: which of
+  // the two is known, counted and logged once the call has ended.
+  void FinishWithoutRequest() {
+    without_request_ = true;
+    Finish(MalformedStatus());
+  }
+
+  void OnFinished(bool cancelled) override {
+    if (!without_request_) return;
+    if (cancelled) {
+      Record({grpc::StatusCode::CANCELLED, "the caller has gone away"},
+             Reason::kCancelled);
+    } else {
+      Record(MalformedStatus(), Reason::kMalformedRequest);
+    }
   }
 
   LossService& service_;
   const Method method_;
+
+ private:
+  grpc::Status MalformedStatus() const {
+    return ViolationsStatus(Malformed(method_),
+                            {"", service_.identity_.version});
+  }
+  void Record(const grpc::Status& status, Reason reason) {
+    service_.recorder_.OnFailure(method_, "", Header("traceparent"), status,
+                                 reason, "",
+                                 service_.recorder_.MakeRequestId());
+  }
+
+  bool without_request_ = false;
 };
 
 }  // namespace lossd

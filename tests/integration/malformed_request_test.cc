@@ -3,7 +3,9 @@
 #include <random>
 #include <string>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/integration/raw_call.h"
@@ -13,6 +15,7 @@ namespace lossd {
 namespace {
 
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 constexpr const char* kMethods[] = {"ComputeLoss", "ComputeGradient",
                                     "ListLosses",  "GetServerInfo",
@@ -46,6 +49,54 @@ TEST(MalformedRequestTest, AnEmptyMessageIsAMessage) {
   const grpc::Status status =
       RawCall(channel, Path("ComputeLoss"), "", &response);
   EXPECT_EQ(DetailsOf(status).info.reason(), "LOSS_NOT_SET");
+}
+
+// Waits until so many calls are in flight.
+bool AwaitInFlight(TestServer& server, int calls) {
+  const std::string line = absl::StrCat("\nlossd_in_flight ", calls, "\n");
+  for (int i = 0; i < 500; ++i) {
+    if (absl::StrContains(server.Metrics(), line)) return true;
+    absl::SleepFor(absl::Milliseconds(10));
+  }
+  return false;
+}
+
+TEST(MalformedRequestTest, ACallerThatGoesAwayBeforeItsRequestHasCancelled) {
+  TestServer server;
+  const auto channel = server.NewChannel();
+  for (const std::string method :
+       {"ComputeLoss", "ComputeGradient", "ListLosses", "GetServerInfo"}) {
+    SCOPED_TRACE(method);
+    RawStream stream(channel, Path(method));
+    ASSERT_TRUE(AwaitInFlight(server, 1));
+    stream.Cancel();
+    EXPECT_EQ(stream.Finish().error_code(), grpc::StatusCode::CANCELLED);
+    ASSERT_TRUE(AwaitInFlight(server, 0));
+    const std::string metrics = server.Metrics();
+    EXPECT_THAT(metrics, HasSubstr(absl::StrCat(
+                             "lossd_requests_total{code=\"CANCELLED\",loss="
+                             "\"none\",method=\"",
+                             method, "\"} 1")));
+    EXPECT_THAT(metrics, Not(HasSubstr("code=\"INVALID_ARGUMENT\"")));
+  }
+}
+
+TEST(MalformedRequestTest, AnEndWithoutARequestIsAnInvalidArgument) {
+  TestServer server;
+  const auto channel = server.NewChannel();
+  for (const std::string method : {"ComputeLoss", "ListLosses"}) {
+    SCOPED_TRACE(method);
+    RawStream stream(channel, Path(method));
+    stream.WritesDone();
+    const grpc::Status status = stream.Finish();
+    EXPECT_EQ(status.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+    EXPECT_EQ(DetailsOf(status).info.reason(), "MALFORMED_REQUEST");
+    ASSERT_TRUE(AwaitInFlight(server, 0));
+    EXPECT_THAT(server.Metrics(),
+                HasSubstr(absl::StrCat("{code=\"INVALID_ARGUMENT\",loss="
+                                       "\"none\",method=\"",
+                                       method, "\"} 1")));
+  }
 }
 
 TEST(MalformedRequestTest, TruncatedAndRandomBytesDoNoHarm) {
