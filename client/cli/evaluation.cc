@@ -139,7 +139,7 @@ absl::Status ReadFlags(const LossOptions& options, Source& source,
     const FieldDescriptor* of_dtype =
         TensorOfDtypeFlag(*loss.GetDescriptor(), flag.name);
     if (of_dtype != nullptr) {
-      const absl::Status status = ReadDtypeFlag(flag, *of_dtype, dtypes);
+      absl::Status status = ReadDtypeFlag(flag, *of_dtype, dtypes);
       if (!status.ok()) return status;
       continue;
     }

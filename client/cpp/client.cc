@@ -73,7 +73,8 @@ void CancelOnStop(const std::shared_ptr<Call>& call, std::stop_token stop) {
 }  // namespace
 
 struct Client::Core {
-  Core(std::shared_ptr<grpc::Channel> channel, const ClientOptions& options)
+  Core(const std::shared_ptr<grpc::Channel>& channel,
+       const ClientOptions& options)
       : max_message_bytes(options.max_message_bytes),
         timeout(options.timeout),
         stub(v1::LossService::NewStub(channel)),
@@ -150,11 +151,12 @@ void CallAsync(const std::shared_ptr<const Core>& core,
 
 }  // namespace
 
-Client::Client(absl::string_view address, ClientOptions options)
+Client::Client(absl::string_view address, const ClientOptions& options)
     : core_(std::make_shared<Core>(CreateChannel(address, options), options)) {}
 
-Client::Client(std::shared_ptr<grpc::Channel> channel, ClientOptions options)
-    : core_(std::make_shared<Core>(std::move(channel), options)) {}
+Client::Client(const std::shared_ptr<grpc::Channel>& channel,
+               const ClientOptions& options)
+    : core_(std::make_shared<Core>(channel, options)) {}
 
 absl::StatusOr<v1::ComputeLossResponse> Client::ComputeLoss(
     const v1::ComputeLossRequest& request, const CallOptions& options) const {

@@ -14,7 +14,8 @@ int main(int argc, char** argv) {
   if (!response.ok()) return std::cerr << response.status() << '\n', 1;
   const lossd::v1::Result& result = response->result();
   std::cout << "loss " << result.loss() << "\ngradient";
-  for (float g : *lossd::ViewTensor<float>(result.gradients(0).value()))
-    std::cout << ' ' << g;
+  const auto gradient = lossd::ViewTensor<float>(result.gradients(0).value());
+  if (!gradient.ok()) return std::cerr << gradient.status() << '\n', 1;
+  for (float g : *gradient) std::cout << ' ' << g;
   std::cout << '\n';
 }

@@ -104,12 +104,12 @@ class Client {
   using Callback = absl::AnyInvocable<void(absl::StatusOr<Response>)>;
 
   // A client with a channel of its own.
-  explicit Client(absl::string_view address, ClientOptions options = {});
+  explicit Client(absl::string_view address, const ClientOptions& options = {});
   // A client over a channel from CreateChannel. Of `options`, only `timeout`
   // and `max_message_bytes` count. A channel made otherwise has its own limits
   // and retries.
-  explicit Client(std::shared_ptr<grpc::Channel> channel,
-                  ClientOptions options = {});
+  explicit Client(const std::shared_ptr<grpc::Channel>& channel,
+                  const ClientOptions& options = {});
 
   // Each of these blocks until the call ends.
   absl::StatusOr<v1::ComputeLossResponse> ComputeLoss(
