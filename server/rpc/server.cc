@@ -36,10 +36,10 @@ namespace lossd {
 namespace {
 
 constexpr int kMaxStreamsPerConnection = 1024;
-// What a stream may send ahead of being read. Fixed: gRPC's own estimate grows
-// with the speed of the network, up to some 100 MiB that wait for a stream of
-// rows.
-constexpr int kWindowBytes = 4 << 20;
+// What a stream may send ahead of being read; gRPC opens its window for the
+// rest of a message once that is read. Fixed: gRPC's own estimate grows with
+// the speed of the network, up to some 100 MiB that wait for a stream of rows.
+constexpr int kWindowBytes = 16 << 10;
 // The largest that HTTP/2 has: frames end where messages or windows do.
 constexpr int kMaxFrameBytes = (1 << 24) - 1;
 constexpr int kKeepaliveMs = 5 * 60 * 1000;
