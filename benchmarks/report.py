@@ -26,6 +26,7 @@ _REACH = """\
 ## What to reach
 
 {reached} of the {measured} rows measured are reached; {missing} are not measured.
+[limits.md](limits.md) says what limits those that are not.
 """
 
 
