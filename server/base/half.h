@@ -15,11 +15,11 @@
 
 namespace lossd {
 
-inline float ToFloat(Bfloat16 h) {
+constexpr float ToFloat(Bfloat16 h) {
   return std::bit_cast<float>(static_cast<uint32_t>(h.bits) << 16);
 }
 
-inline float ToFloat(Float16 h) {
+constexpr float ToFloat(Float16 h) {
   const uint32_t sign = static_cast<uint32_t>(h.bits & 0x8000u) << 16;
   const uint32_t magnitude = static_cast<uint32_t>(h.bits & 0x7fffu) << 13;
   // Multiplying by 2^112 moves the exponent's bias and makes subnormals
@@ -30,13 +30,13 @@ inline float ToFloat(Float16 h) {
   return std::bit_cast<float>(std::bit_cast<uint32_t>(scaled) | special | sign);
 }
 
-inline Bfloat16 ToBfloat16(float f) {
+constexpr Bfloat16 ToBfloat16(float f) {
   if (f != f) return {0x7fc0};
   const uint32_t bits = std::bit_cast<uint32_t>(f);
   return {static_cast<uint16_t>((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16)};
 }
 
-inline Float16 ToFloat16(float f) {
+constexpr Float16 ToFloat16(float f) {
   if (f != f) return {0x7e00};
   const uint32_t bits = std::bit_cast<uint32_t>(f);
   const uint16_t sign = static_cast<uint16_t>((bits >> 16) & 0x8000u);
@@ -57,7 +57,7 @@ inline Float16 ToFloat16(float f) {
 
 // The nearest float towards zero, with its last bit set if anything was lost
 // ("round to odd"): a second rounding to a narrower type is then exact.
-inline float RoundToOdd(double d) {
+constexpr float RoundToOdd(double d) {
   const float f = static_cast<float>(d);
   if (static_cast<double>(f) == d || f != f) return f;
   uint32_t bits = std::bit_cast<uint32_t>(f);
@@ -67,8 +67,8 @@ inline float RoundToOdd(double d) {
   return std::bit_cast<float>(bits | 1u);
 }
 
-inline Bfloat16 ToBfloat16(double d) { return ToBfloat16(RoundToOdd(d)); }
-inline Float16 ToFloat16(double d) { return ToFloat16(RoundToOdd(d)); }
+constexpr Bfloat16 ToBfloat16(double d) { return ToBfloat16(RoundToOdd(d)); }
+constexpr Float16 ToFloat16(double d) { return ToFloat16(RoundToOdd(d)); }
 
 }  // namespace lossd
 

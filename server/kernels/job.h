@@ -8,6 +8,7 @@
 #include <array>
 #include <cstdint>
 
+#include "absl/status/status.h"
 #include "server/base/aligned_buffer.h"
 #include "server/base/buffer_pool.h"
 #include "server/base/tensor_view.h"
@@ -85,7 +86,10 @@ struct Job {
     return pool != nullptr ? pool->Allocate(bytes) : AlignedBuffer(bytes);
   }
 
-  Findings findings;  // of all units, after the backend's Run
+  // After the backend's Run: the findings of all units; or why the device could
+  // not compute the job, whose outputs are then undefined.
+  Findings findings;
+  absl::Status failure;
 };
 
 }  // namespace lossd

@@ -7,6 +7,7 @@
 
 // In the order in which they need one another.
 // clang-format off
+#include "server/kernels/convert-inl.h"
 #include "server/kernels/tiles-inl.h"
 #include "server/kernels/elementwise-inl.h"
 #include "server/kernels/elementwise_floats-inl.h"

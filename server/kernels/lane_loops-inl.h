@@ -8,6 +8,43 @@ LOSSD_FN double ScalarLog(double x) { return Log(Single{x}).v; }
 LOSSD_FN double ScalarLog1p(double x) { return Log1p(Single{x}).v; }
 LOSSD_FN double ScalarSqrt(double x) { return __builtin_sqrt(x); }
 
+// Where each of a group of threads holds one lane (CUDA), the group is the
+// arithmetic type: V::Group, with kThreads, Rank() and Sync(). The threads of a
+// group compute scalars alike. Element i of any array belongs to the thread of
+// rank i modulo kThreads, which loops over lanes give it: it alone writes
+// there, and another may read it after Sync. Anywhere else one thread is all.
+template <class V>
+inline constexpr bool kIsGroup = requires {
+  typename V::Group;
+};
+
+// A scalar loop that a group shares: for (i = First; i < n; i += Stride).
+template <class V>
+LOSSD_FN int64_t FirstOf() {
+  if constexpr (kIsGroup<V>) return V::Group::Rank();
+  return 0;
+}
+template <class V>
+LOSSD_FN int64_t StrideOf() {
+  if constexpr (kIsGroup<V>) return V::Group::kThreads;
+  return 1;
+}
+template <class V>
+LOSSD_FN bool Owns(int64_t i) {
+  return i % StrideOf<V>() == FirstOf<V>();
+}
+template <class V>
+LOSSD_FN bool Leads() {
+  return FirstOf<V>() == 0;
+}
+// What any thread wrote before, every thread sees after. The arguments name the
+// place.
+template <class V>
+LOSSD_FN void Sync(const char* file = __builtin_FILE(),
+                   int line = __builtin_LINE()) {
+  if constexpr (kIsGroup<V>) V::Group::Sync(file, line);
+}
+
 // The next vector of a range of which n > 0 elements are left. Past the end the
 // first element is repeated: it raises no flag that it does not raise itself.
 template <class V>
@@ -27,6 +64,21 @@ LOSSD_FN typename V::Mask LiveLanes(int64_t n) {
   return V::FirstN(n < V::kLanes ? n : V::kLanes);
 }
 
+// The lane k, where there is one.
+template <class V>
+LOSSD_FN typename V::Mask LaneAt(int64_t k) {
+  if (k < 0 || k >= V::kLanes) return Not(V::FirstN(V::kLanes));
+  return LaneIndexAtLeast<V>(k) & Not(LaneIndexAtLeast<V>(k + 1));
+}
+// A hint that the V from p on will be loaded.
+template <class V>
+LOSSD_FN void Prefetch(const typename V::Lane* p) {
+  if constexpr (!kIsGroup<V>) {
+    constexpr int64_t kLine = 64 / sizeof(typename V::Lane);
+    for (int64_t k = 0; k < V::kLanes; k += kLine) __builtin_prefetch(p + k);
+  }
+}
+
 // One NaN for all: its sign and payload otherwise depend on the instruction
 // set.
 template <class V>
@@ -40,12 +92,20 @@ LOSSD_FN Lane CanonicalLane(Lane x) {
 
 template <class V>
 LOSSD_FN void FillZero(typename V::Lane* p, int64_t n) {
-  std::memset(p, 0, static_cast<size_t>(n) * sizeof(typename V::Lane));
+  if constexpr (kIsGroup<V>) {
+    for (int64_t i = FirstOf<V>(); i < n; i += StrideOf<V>()) p[i] = 0;
+  } else {
+    std::memset(p, 0, static_cast<size_t>(n) * sizeof(typename V::Lane));
+  }
 }
 template <class V>
 LOSSD_FN void Copy(const typename V::Lane* from, typename V::Lane* to,
                    int64_t n) {
-  std::memcpy(to, from, static_cast<size_t>(n) * sizeof(typename V::Lane));
+  if constexpr (kIsGroup<V>) {
+    for (int64_t i = FirstOf<V>(); i < n; i += StrideOf<V>()) to[i] = from[i];
+  } else {
+    std::memcpy(to, from, static_cast<size_t>(n) * sizeof(typename V::Lane));
+  }
 }
 
 // The sums of x * x, y * y and x * y over two rows.
@@ -54,7 +114,7 @@ struct DotProducts {
   using Lane = typename V::Lane;
   double xx, yy, xy;
 
-  DotProducts(const Lane* x, const Lane* y, int64_t length) {
+  LOSSD_CALL DotProducts(const Lane* x, const Lane* y, int64_t length) {
     V sum_xx = V::Set(0.0);
     V sum_yy = V::Set(0.0);
     V sum_xy = V::Set(0.0);
@@ -77,11 +137,17 @@ struct DotProducts {
 
 // The index of the first maximum; of the first NaN, if there is one.
 template <class V>
-inline int64_t FirstMaximum(const typename V::Lane* x, int64_t n) {
-  int64_t best = 0;
-  for (int64_t i = 0; i < n; ++i) {
-    if (x[i] != x[i]) return i;
-    if (x[i] > x[best]) best = i;
+LOSSD_CALL int64_t FirstMaximum(const typename V::Lane* x, int64_t n) {
+  int64_t best = FirstOf<V>();
+  bool nan = false;
+  for (int64_t i = best; i < n && !nan; i += StrideOf<V>()) {
+    nan = x[i] != x[i];
+    if (nan || x[i] > x[best]) best = i;
+  }
+  if constexpr (kIsGroup<V>) {
+    const bool has = best < n;
+    using Lane = typename V::Lane;
+    return V::Group::FirstMaximum(has ? x[best] : Lane{0}, has ? best : n, n);
   }
   return best;
 }

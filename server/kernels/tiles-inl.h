@@ -10,26 +10,6 @@
 // caches are faster from here on, and three times slower at a quarter of it.
 constexpr int64_t kStreamingBytes = int64_t{32} << 20;
 
-template <class Lane, class T>
-LOSSD_FN Lane Widened(T x) {
-  if constexpr (std::same_as<T, Float16> || std::same_as<T, Bfloat16>) {
-    return static_cast<Lane>(ToFloat(x));
-  } else {
-    return static_cast<Lane>(x);
-  }
-}
-
-template <class T, class Lane>
-LOSSD_FN T Narrowed(Lane x) {
-  if constexpr (std::same_as<T, Float16>) {
-    return ToFloat16(x);
-  } else if constexpr (std::same_as<T, Bfloat16>) {
-    return ToBfloat16(x);
-  } else {
-    return static_cast<T>(x);
-  }
-}
-
 // Widens n elements, `stride` apart, the first of them at index `begin`.
 template <class T, class Lane>
 inline void WidenAs(const TensorView& tensor, int64_t begin, int64_t n,

@@ -126,7 +126,7 @@ struct Math : RowLoss {
   }
 
   // The masked mean of the log-ratio, and how many tokens count.
-  static double SequenceLogRatio(const Row<V>& row, double* tokens) {
+  static LOSSD_CALL double SequenceLogRatio(const Row<V>& row, double* tokens) {
     V sum = V::Set(0.0);
     V count = V::Set(0.0);
     for (int64_t i = 0; i < row.length; i += V::kLanes) {
@@ -161,7 +161,7 @@ struct Math : RowLoss {
     return Select(ratio < low, low, Select(ratio > high, high, ratio));
   }
 
-  static void Evaluate(const Row<V>& row, RowResult* result) {
+  static LOSSD_CALL void Evaluate(const Row<V>& row, RowResult* result) {
     const V zero = V::Set(0.0);
     Sums sums = {zero, zero, zero, zero, zero, zero};
     double tokens;

@@ -21,7 +21,7 @@ struct Math : RowLoss {
   static constexpr Operand kOperands[] = {Operand::kRow, Operand::kRow,
                                           Operand::kScalar};
 
-  static void Evaluate(const Row<V>& row, RowResult* result) {
+  static LOSSD_CALL void Evaluate(const Row<V>& row, RowResult* result) {
     const double t = row.scalar[kTarget];
     const DotProducts<V> dots(row.operand[kInput1], row.operand[kInput2],
                               row.length);
@@ -45,8 +45,8 @@ struct Math : RowLoss {
 
  private:
   // slope * (other / root - own * share).
-  static void Gradient(const Row<V>& row, Slot own, Slot other, double slope,
-                       double root, double share) {
+  static LOSSD_CALL void Gradient(const Row<V>& row, Slot own, Slot other,
+                                  double slope, double root, double share) {
     Lane* g = row.gradient[own];
     if (!g) return;
     for (int64_t i = 0; i < row.length; i += V::kLanes) {

@@ -91,9 +91,7 @@ struct BlockSum {
       const Block logit = Block::Load(x + i);
       const Block value = ExpDifference<Block, rounding>(logit, maximum);
       // While this block is computed the next one is on its way.
-      for (int64_t k = 0; k < Block::kLanes; k += 64 / sizeof(Lane)) {
-        __builtin_prefetch(x + i + k + kLeaf);
-      }
+      Prefetch<Block>(x + i + kLeaf);
       if (e) value.Store(e + i);
       for (int part = 0; part < Block::kLanes / V::kLanes; ++part) {
         Add(logit.Part(part), value.Part(part));
@@ -113,7 +111,7 @@ struct BlockSum {
 struct Range {
   double low, high;
 
-  Rounding rounding() const {
+  LOSSD_FN Rounding rounding() const {
     constexpr double kTame = 0x1p126;
     if (!(low > -kTame && high < kTame)) return Rounding::kAny;
     // Then all bits of m are at or above the last of x - m.
@@ -123,14 +121,14 @@ struct Range {
   }
 
  private:
-  static double LeadingBit(float x) {
+  static LOSSD_FN double LeadingBit(float x) {
     return static_cast<double>(
         std::bit_cast<float>(std::bit_cast<uint32_t>(x) & 0x7f800000u));
   }
 };
 
 template <class V>
-inline Range RangeOf(const typename V::Lane* x, int64_t n) {
+LOSSD_CALL Range RangeOf(const typename V::Lane* x, int64_t n) {
   using Block = typename V::Block;
   Block most = Block::Set(-__builtin_inf());
   Block least = Block::Set(__builtin_inf());
@@ -155,11 +153,25 @@ inline Range RangeOf(const typename V::Lane* x, int64_t n) {
           static_cast<double>(MaxOfLanes(high))};
 }
 
+// The Softmax of elements of that range, of which `ties` are the maximum, and
+// the others' exp(x - max) add up to `sum`.
+LOSSD_FN Softmax SoftmaxOf(const Range& range, double sum, double ties) {
+  Softmax result;
+  result.max = range.high;
+  result.others = sum + (ties - 1.0);
+  if (result.max == __builtin_inf()) result.others = __builtin_nan("");
+  // Only -infinity gives -1; or NaN if there is NaN besides.
+  if (result.max == -__builtin_inf()) result.others = sum - 1.0;
+  result.broken = sum != sum || range.low == -__builtin_inf() ||
+                  range.high == __builtin_inf();
+  return result;
+}
+
 // The Softmax of one block of at most kLeaf elements, and, unless `e` is null,
 // their exp(x - max), where max is that of the block.
 template <class V>
-inline Softmax ReduceBlock(const typename V::Lane* x, int64_t n,
-                           typename V::Lane* e) {
+LOSSD_CALL Softmax ReduceBlock(const typename V::Lane* x, int64_t n,
+                               typename V::Lane* e) {
   const Range range = RangeOf<V>(x, n);
   const bool bottom = range.high == -__builtin_inf();
   BlockSum<V> block(bottom ? 0.0 : range.high);
@@ -174,17 +186,16 @@ inline Softmax ReduceBlock(const typename V::Lane* x, int64_t n,
       block.template Run<Rounding::kFast>(x, n, e);
   }
   const double sum = SumOfLanes(Widen(block.sum));
-  Softmax result;
-  result.max = range.high;
-  result.others = sum + (SumOfLanes(Widen(block.ties)) - 1.0);
-  if (result.max == __builtin_inf()) result.others = __builtin_nan("");
-  if (bottom) result.others = sum - 1.0;  // -1, or NaN if the block has NaN
-  result.broken = sum != sum || range.low == -__builtin_inf() ||
-                  range.high == __builtin_inf();
-  return result;
+  return SoftmaxOf(range, sum, SumOfLanes(Widen(block.ties)));
 }
 
-inline Softmax Merge(const Softmax& a, const Softmax& b) {
+// The Softmax of a row: only -infinity, or nothing at all, is no distribution.
+LOSSD_FN Softmax Distribution(Softmax softmax) {
+  if (softmax.others < 0.0) softmax.others = __builtin_nan("");
+  return softmax;
+}
+
+LOSSD_CALL Softmax Merge(const Softmax& a, const Softmax& b) {
   const Softmax& high = a.max >= b.max ? a : b;
   const Softmax& low = a.max >= b.max ? b : a;
   const double shift =
@@ -196,24 +207,22 @@ inline Softmax Merge(const Softmax& a, const Softmax& b) {
 // The Softmax of a row, and, unless `e` is null, each element's exponential
 // within its block and each block's maximum.
 template <class V>
-inline Softmax Reduce(const typename V::Lane* x, int64_t n, typename V::Lane* e,
-                      typename V::Lane* maxima) {
+LOSSD_CALL Softmax Reduce(const typename V::Lane* x, int64_t n,
+                          typename V::Lane* e, typename V::Lane* maxima) {
   using Lane = typename V::Lane;
   Softmax total;
   for (int64_t begin = 0; begin < n; begin += kLeaf) {
     const int64_t size = n - begin < kLeaf ? n - begin : kLeaf;
     const Softmax block =
         ReduceBlock<V>(x + begin, size, e ? e + begin : nullptr);
-    if (e) maxima[begin / kLeaf] = static_cast<Lane>(block.max);
+    if (e && Leads<V>()) maxima[begin / kLeaf] = static_cast<Lane>(block.max);
     total = Merge(total, block);
   }
-  // Only -infinity, or nothing at all: there is no distribution.
-  if (total.others < 0.0) total.others = __builtin_nan("");
-  return total;
+  return Distribution(total);
 }
 
 // 1 + d - exp(x - m) without cancellation for the maximum itself.
-inline double Others(const Softmax& softmax, double x) {
+LOSSD_CALL double Others(const Softmax& softmax, double x) {
   if (x == softmax.max) return softmax.others;
   return 1.0 + softmax.others - ScalarExp(x - softmax.max);
 }
@@ -229,7 +238,7 @@ struct Math : RowLoss {
   static constexpr int kWorkspaceRows = 2;
   static constexpr bool kStreams = true;
 
-  static void Evaluate(const Row<V>& row, RowResult* result) {
+  static LOSSD_CALL void Evaluate(const Row<V>& row, RowResult* result) {
     const Lane* x = row.operand[kInput];
     const bool index = row.operand[kTarget] == nullptr &&
                        row.parameters[kLabelSmoothing] == 0.0;
@@ -251,15 +260,16 @@ struct Math : RowLoss {
   }
 
  private:
-  static double WeightOf(const Row<V>& row, int64_t c) {
+  static LOSSD_FN double WeightOf(const Row<V>& row, int64_t c) {
     return row.operand[kWeight] ? static_cast<double>(row.operand[kWeight][c])
                                 : 1.0;
   }
 
   // Scales the exponentials e that Reduce left, block by block.
-  static void IndexGradient(const Row<V>& row, const Lane* e,
-                            const Softmax& softmax, double scale,
-                            RowResult* result) {
+  static LOSSD_CALL void IndexGradient(const Row<V>& row, const Lane* e,
+                                       const Softmax& softmax, double scale,
+                                       RowResult* result) {
+    Sync<V>();  // for the maxima
     Scaled scaled;
     for (int64_t begin = 0; begin < row.length; begin += kLeaf) {
       const double max = static_cast<double>(row.workspace[begin / kLeaf]);
@@ -280,8 +290,9 @@ struct Math : RowLoss {
         Others(softmax, static_cast<double>(row.operand[kInput][row.label]));
     const double exact = -(others * scale / (1.0 + softmax.others));
     if (scaled.HasZero() && scale != 0) result->underflow += LostElements(row);
-    g[row.label] = static_cast<Lane>(exact);
-    result->underflow += g[row.label] == 0 && exact != 0;
+    const Lane stored = static_cast<Lane>(exact);
+    if (Owns<V>(row.label)) g[row.label] = stored;
+    result->underflow += stored == 0 && exact != 0;
     result->inspected = true;
     result->broken_gradient = scaled.IsBroken() || exact - exact != 0;
   }
@@ -291,9 +302,9 @@ struct Math : RowLoss {
     using Block = typename V::Block;
     Block flag, zeros;  // NaN, and above 0, where there is one
 
-    Scaled() { flag = zeros = Block::Set(0.0); }
-    bool IsBroken() const { return Any(Not(flag == Block::Set(0.0))); }
-    bool HasZero() const { return Any(Not(zeros == Block::Set(0.0))); }
+    LOSSD_FN Scaled() { flag = zeros = Block::Set(0.0); }
+    LOSSD_FN bool IsBroken() const { return Any(Not(flag == Block::Set(0.0))); }
+    LOSSD_FN bool HasZero() const { return Any(Not(zeros == Block::Set(0.0))); }
 
     LOSSD_FN void Note(const Block& value) {
       flag = Fma(value, Block::Set(0.0), flag);
@@ -321,7 +332,7 @@ struct Math : RowLoss {
   };
 
   // Gradients beside the label's that are 0 for a logit above -infinity.
-  static int64_t LostElements(const Row<V>& row) {
+  static LOSSD_CALL int64_t LostElements(const Row<V>& row) {
     const Lane* x = row.operand[kInput];
     const Lane* g = row.gradient[kInput];
     const V zero = V::Set(0.0);
@@ -330,11 +341,10 @@ struct Math : RowLoss {
       const int64_t n = row.length - i;
       const auto none = (LoadUpTo<V>(g + i, n) == zero) &
                         (LoadUpTo<V>(x + i, n) > V::Set(-__builtin_inf()));
-      lost = lost + Select(none & LiveLanes<V>(n), V::Set(1.0), zero);
+      const auto beside = LiveLanes<V>(n) & Not(LaneAt<V>(row.label - i));
+      lost = lost + Select(none & beside, V::Set(1.0), zero);
     }
-    const bool label = g[row.label] == 0 &&
-                       static_cast<double>(x[row.label]) > -__builtin_inf();
-    return static_cast<int64_t>(SumOfLanes(Widen(lost))) - label;
+    return static_cast<int64_t>(SumOfLanes(Widen(lost)));
   }
 
   // The mass on the classes from i on without weights: (1 - e) * q_c + e / C.
@@ -362,8 +372,8 @@ struct Math : RowLoss {
                : share;
   }
 
-  static void Dense(const Row<V>& row, const Softmax& softmax, double log1p_d,
-                    RowResult* result) {
+  static LOSSD_CALL void Dense(const Row<V>& row, const Softmax& softmax,
+                               double log1p_d, RowResult* result) {
     const Lane* x = row.operand[kInput];
     const V zero = V::Set(0.0);
     const V max = V::Set(softmax.max);
@@ -384,8 +394,9 @@ struct Math : RowLoss {
   }
 
   // p_c * (A - a_c) - (1 - p_c) * a_c, with A the sum of a.
-  static void InputGradient(const Row<V>& row, const Softmax& softmax,
-                            double total, RowResult* result) {
+  static LOSSD_CALL void InputGradient(const Row<V>& row,
+                                       const Softmax& softmax, double total,
+                                       RowResult* result) {
     const Lane* x = row.operand[kInput];
     const V zero = V::Set(0.0);
     const V max = V::Set(softmax.max);
@@ -410,8 +421,9 @@ struct Math : RowLoss {
   }
 
   // (1 - e) * w_c * -log p_c.
-  static void TargetGradient(const Row<V>& row, const Softmax& softmax,
-                             double log1p_d) {
+  static LOSSD_CALL void TargetGradient(const Row<V>& row,
+                                        const Softmax& softmax,
+                                        double log1p_d) {
     const Lane* x = row.operand[kInput];
     const V max = V::Set(softmax.max);
     const V scale = V::Set(row.scale * (1.0 - row.parameters[kLabelSmoothing]));
@@ -426,8 +438,9 @@ struct Math : RowLoss {
   }
 
   // ((1 - e) * q_c + e / C) * -log p_c.
-  static void WeightGradient(const Row<V>& row, const Softmax& softmax,
-                             double log1p_d) {
+  static LOSSD_CALL void WeightGradient(const Row<V>& row,
+                                        const Softmax& softmax,
+                                        double log1p_d) {
     const V max = V::Set(softmax.max);
     for (int64_t i = 0; i < row.length; i += V::kLanes) {
       const int64_t n = row.length - i;
@@ -438,8 +451,8 @@ struct Math : RowLoss {
     }
   }
 
-  static void Activations(const Row<V>& row, const Softmax& softmax,
-                          double log1p_d, RowResult* result) {
+  static LOSSD_CALL void Activations(const Row<V>& row, const Softmax& softmax,
+                                     double log1p_d, RowResult* result) {
     const Lane* x = row.operand[kInput];
     const V max = V::Set(softmax.max);
     const V inverse = V::Set(1.0 / (1.0 + softmax.others));

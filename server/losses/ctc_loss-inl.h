@@ -29,10 +29,11 @@ struct Math : SequenceLoss {
 
   // `first` is where the labels of the sequence begin in targets that lie one
   // after the other, or -1 if that is not known, and then of the next.
-  static Sequence Bind(const Arguments& arguments, int64_t index,
-                       int64_t* first, std::vector<int64_t>* labels) {
-    const TensorView& targets = arguments.tensor(kTargets);
-    const TensorView& lengths = arguments.tensor(kTargetLengths);
+  template <class Tensors, class Labels>
+  static LOSSD_CALL Sequence Bind(const Tensors& arguments, int64_t index,
+                                  int64_t* first, Labels* labels) {
+    const auto& targets = arguments.tensor(kTargets);
+    const auto& lengths = arguments.tensor(kTargetLengths);
     Sequence sequence;
     sequence.steps = arguments.tensor(kInputLengths).IndexAt(index);
     sequence.label_count = lengths.IndexAt(index);
@@ -57,20 +58,20 @@ struct Math : SequenceLoss {
   // back, and a whole vector ahead.
   static constexpr int64_t kPadding = V::kLanes < 2 ? 2 : V::kLanes;
 
-  static int64_t Width(const Sequence& sequence) {
+  static LOSSD_FN int64_t Width(const Sequence& sequence) {
     const int64_t states = 2 * sequence.label_count + 1;
     return (states + kPadding) / kPadding * kPadding + 2 * kPadding;
   }
   // Rows: alpha of each step (of two without gradient), beta of two, emissions,
   // skips, occupied classes.
-  static int64_t WorkspaceLanes(const Sequence& sequence) {
+  static LOSSD_FN int64_t WorkspaceLanes(const Sequence& sequence) {
     const int64_t alphas = sequence.wants_gradient ? sequence.steps + 1 : 2;
     return (alphas + 5) * Width(sequence) + sequence.classes + kPadding;
   }
 
   template <class Steps>
-  static double Evaluate(const Sequence& sequence, Lane* workspace,
-                         Steps* steps) {
+  static LOSSD_CALL double Evaluate(const Sequence& sequence, Lane* workspace,
+                                    Steps* steps) {
     Lattice lattice(sequence, workspace);
     const double loss = Forward(lattice, steps);
     const bool drop =
@@ -91,7 +92,7 @@ struct Math : SequenceLoss {
     Lane* skip;  // 1 where a state can be reached from the one before the last
     Lane* occupied;
 
-    Lattice(const Sequence& s, Lane* workspace)
+    LOSSD_CALL Lattice(const Sequence& s, Lane* workspace)
         : sequence(s),
           states(2 * s.label_count + 1),
           width(Width(s)),
@@ -101,30 +102,37 @@ struct Math : SequenceLoss {
       emission = betas + 2 * width;
       skip = emission + width;
       occupied = skip + 2 * width;
-      for (int64_t i = 0; i < 2 * width; ++i) skip[i] = 0;
-      for (int64_t k = 1; k < s.label_count; ++k) {
-        skip[2 * k + 1] = s.labels[k] != s.labels[k - 1] ? 1 : 0;
+      for (int64_t i = FirstOf<V>(); i < 2 * width; i += StrideOf<V>()) {
+        skip[i] = i % 2 == 1 && i > 1 && i < states &&
+                          s.labels[i / 2] != s.labels[i / 2 - 1]
+                      ? 1
+                      : 0;
       }
     }
 
     // The states of a row begin after its padding.
-    Lane* Alpha(int64_t step) const {
+    LOSSD_FN Lane* Alpha(int64_t step) const {
       const int64_t row = sequence.wants_gradient ? step : step % 2;
       return alphas + row * width + kPadding;
     }
-    Lane* Beta(int64_t step) const {
+    LOSSD_FN Lane* Beta(int64_t step) const {
       return betas + step % 2 * width + kPadding;
     }
-    void Clear(Lane* row) const {
-      for (int64_t i = 0; i < width; ++i) row[i - kPadding] = kBottom;
+    LOSSD_CALL void Clear(Lane* row) const {
+      for (int64_t i = FirstOf<V>(); i < width; i += StrideOf<V>()) {
+        row[i - kPadding] = kBottom;
+      }
     }
-    void Emit(const Lane* y) const {
+    // For all to see, and with it whatever was written before.
+    LOSSD_CALL void Emit(const Lane* y) const {
       const Lane blank = y[static_cast<int64_t>(sequence.parameters[kBlank])];
-      for (int64_t k = 0; k < sequence.label_count; ++k) {
+      for (int64_t k = FirstOf<V>(); k < sequence.label_count;
+           k += StrideOf<V>()) {
         emission[2 * k] = blank;
         emission[2 * k + 1] = y[sequence.labels[k]];
       }
-      emission[states - 1] = blank;
+      if (Leads<V>()) emission[states - 1] = blank;
+      Sync<V>();
     }
   };
 
@@ -140,8 +148,8 @@ struct Math : SequenceLoss {
 
   // One step of the recursion over rows `from` and `to`: -1 for alpha, 1 for
   // beta.
-  static void Advance(const Lattice& lattice, int64_t direction,
-                      const Lane* from, Lane* to) {
+  static LOSSD_CALL void Advance(const Lattice& lattice, int64_t direction,
+                                 const Lane* from, Lane* to) {
     const V bottom = V::Set(kBottom);
     lattice.Clear(to);
     for (int64_t i = 0; i < lattice.states; i += V::kLanes) {
@@ -157,7 +165,7 @@ struct Math : SequenceLoss {
   }
 
   template <class Steps>
-  static double Forward(const Lattice& lattice, Steps* steps) {
+  static LOSSD_CALL double Forward(const Lattice& lattice, Steps* steps) {
     const Sequence& sequence = lattice.sequence;
     if (sequence.steps == 0) {
       return sequence.label_count == 0 ? 0.0 : __builtin_inf();
@@ -170,16 +178,17 @@ struct Math : SequenceLoss {
         continue;
       }
       lattice.Clear(alpha);
-      alpha[0] = lattice.emission[0];
-      if (lattice.states > 1) alpha[1] = lattice.emission[1];
+      if (Owns<V>(0)) alpha[0] = lattice.emission[0];
+      if (Owns<V>(1) && lattice.states > 1) alpha[1] = lattice.emission[1];
     }
+    Sync<V>();
     const Lane* last = lattice.Alpha(sequence.steps - 1);
     const double end = static_cast<double>(last[lattice.states - 1]);
     if (lattice.states == 1) return -end;
     return -LogSum(end, static_cast<double>(last[lattice.states - 2]));
   }
 
-  static double LogSum(double a, double b) {
+  static LOSSD_CALL double LogSum(double a, double b) {
     const double high = a > b ? a : b;
     const double low = a > b ? b : a;
     if (high == -__builtin_inf()) return high;
@@ -187,8 +196,8 @@ struct Math : SequenceLoss {
   }
 
   template <class Steps>
-  static void Backward(const Lattice& lattice, double loss, bool drop,
-                       Steps* steps) {
+  static LOSSD_CALL void Backward(const Lattice& lattice, double loss,
+                                  bool drop, Steps* steps) {
     const Sequence& sequence = lattice.sequence;
     for (int64_t t = sequence.steps; t-- > 0;) {
       const Lane* y = steps->Load(t);
@@ -206,7 +215,7 @@ struct Math : SequenceLoss {
         lattice.Clear(beta);
         for (int64_t s = lattice.states - 1; s >= 0 && s >= lattice.states - 2;
              --s) {
-          beta[s] = lattice.emission[s];
+          if (Owns<V>(s)) beta[s] = lattice.emission[s];
         }
       }
       Occupy(lattice, lattice.Alpha(t), beta, loss);
@@ -216,8 +225,8 @@ struct Math : SequenceLoss {
   }
 
   // The occupancy of each class; `beta` stays what it is.
-  static void Occupy(const Lattice& lattice, Lane* alpha, const Lane* beta,
-                     double loss) {
+  static LOSSD_CALL void Occupy(const Lattice& lattice, Lane* alpha,
+                                const Lane* beta, double loss) {
     const Sequence& sequence = lattice.sequence;
     const V bottom = V::Set(kBottom);
     for (int64_t i = 0; i < lattice.states; i += V::kLanes) {
@@ -229,16 +238,18 @@ struct Math : SequenceLoss {
       StoreUpTo(share, alpha + i, n);  // which nobody reads any more
     }
     FillZero<V>(lattice.occupied, sequence.classes);
+    Sync<V>();  // for the shares
     const auto blank = static_cast<int64_t>(sequence.parameters[kBlank]);
     for (int64_t k = 0; k < sequence.label_count; ++k) {
-      lattice.occupied[blank] += alpha[2 * k];
-      lattice.occupied[sequence.labels[k]] += alpha[2 * k + 1];
+      const int64_t label = sequence.labels[k];
+      if (Owns<V>(blank)) lattice.occupied[blank] += alpha[2 * k];
+      if (Owns<V>(label)) lattice.occupied[label] += alpha[2 * k + 1];
     }
-    lattice.occupied[blank] += alpha[lattice.states - 1];
+    if (Owns<V>(blank)) lattice.occupied[blank] += alpha[lattice.states - 1];
   }
 
-  static void PutStep(const Lattice& lattice, const Lane* y, double loss,
-                      Lane* gradient) {
+  static LOSSD_CALL void PutStep(const Lattice& lattice, const Lane* y,
+                                 double loss, Lane* gradient) {
     const Sequence& sequence = lattice.sequence;
     const bool logits = sequence.parameters[kGradientConvention] != 2.0;
     const V scale =

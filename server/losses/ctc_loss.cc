@@ -245,6 +245,7 @@ Geometry Plan(const Arguments& arguments, Violations* violations) {
   const TensorView& lengths = arguments.tensor(kTargetLengths);
   Geometry geometry;
   geometry.row_loss = true;
+  geometry.over_sequences = true;
   geometry.rows = Sequences(arguments);
   geometry.row_length = log_probs.shape.back();
   geometry.steps = log_probs.shape[0];
@@ -280,6 +281,7 @@ Geometry Plan(const Arguments& arguments, Violations* violations) {
     }
     most = std::min(most, longest);
   }
+  geometry.labels = most;
   // In double: the products may be beyond 64 bits.
   const double steps = static_cast<double>(geometry.steps);
   const double states = 2.0 * static_cast<double>(most) + 1;

@@ -47,12 +47,15 @@ struct Geometry {
   // An elementwise loss looks at one element of each tensor at a time. A row
   // loss looks at `rows` rows of `row_length` elements, of which `inner`
   // neighbours interleave (the product of the dimensions after the row's). In
-  // a loss over sequences a row is a sequence of at most `steps` rows.
+  // a loss over sequences a row is a sequence of at most `steps` rows, with at
+  // most `labels` labels.
   bool row_loss = false;
+  bool over_sequences = false;
   int64_t rows = 0;
   int64_t row_length = 0;
   int64_t inner = 1;
   int64_t steps = 1;
+  int64_t labels = 0;
   bool loss_per_element = false;  // else one loss a row
   // Of a row only the class's element is read, unless activations are wanted.
   bool label_only = false;

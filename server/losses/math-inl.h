@@ -6,8 +6,9 @@
 //
 // Like every -inl.h file here, this one includes nothing, opens no namespace of
 // the project and has no include guard: a kernel room includes it once for each
-// instruction set, inside its own namespace, after defining LOSSD_FN and the
-// arithmetic types. An arithmetic type V offers
+// instruction set, inside its own namespace, after defining LOSSD_FN (before a
+// function that is to be inlined), LOSSD_CALL (before one that need not be) and
+// the arithmetic types. An arithmetic type V offers
 //
 //   V::Lane, V::kLanes, V::Mask, V::Wide    element type, width, mask, and the
 //                                           type of as many double lanes

@@ -17,7 +17,7 @@ struct Math : RowLoss {
   static constexpr Operand kOperands[] = {Operand::kRow, Operand::kClass,
                                           Operand::kShared};
 
-  static void Evaluate(const Row<V>& row, RowResult* result) {
+  static LOSSD_CALL void Evaluate(const Row<V>& row, RowResult* result) {
     const Lane* x = row.operand[kInput];
     const V zero = V::Set(0.0);
     const bool square = row.parameters[kP] == 2.0;
@@ -34,7 +34,8 @@ struct Math : RowLoss {
     for (int64_t i = 0; i < row.length; i += V::kLanes) {
       const int64_t n = row.length - i;
       const V z = (margin - own) + LoadUpTo<V>(x + i, n);
-      const auto active = (z > zero) & LiveLanes<V>(n) & Not(At(row.label - i));
+      const auto active =
+          (z > zero) & LiveLanes<V>(n) & Not(LaneAt<V>(row.label - i));
       const V term = Select(active, z, zero);
       sum = sum + (square ? term * term : term);
       if (!g) continue;
@@ -46,15 +47,10 @@ struct Math : RowLoss {
     result->loss = share * SumOfLanes(Widen(sum));
     if (g) {
       const double total = -SumOfLanes(Widen(slopes));
-      g[row.label] = CanonicalLane(static_cast<Lane>(total));
+      if (Owns<V>(row.label)) {
+        g[row.label] = CanonicalLane(static_cast<Lane>(total));
+      }
     }
-  }
-
- private:
-  // The lane k, where there is one.
-  static LOSSD_FN typename V::Mask At(int64_t k) {
-    if (k < 0 || k >= V::kLanes) return Not(V::FirstN(V::kLanes));
-    return LaneIndexAtLeast<V>(k) & Not(LaneIndexAtLeast<V>(k + 1));
   }
 };
 

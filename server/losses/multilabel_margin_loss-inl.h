@@ -16,19 +16,24 @@ struct Math : RowLoss {
   static constexpr Operand kOperands[] = {Operand::kRow, Operand::kClasses};
   static constexpr int kWorkspaceRows = 2;
 
-  static void Evaluate(const Row<V>& row, RowResult* result) {
+  static LOSSD_CALL void Evaluate(const Row<V>& row, RowResult* result) {
     // 1 where a class is not in the target, and how often it was too near.
     Lane* other = row.workspace;
     Lane* near = row.workspace + row.stride;
-    for (int64_t i = 0; i < row.length; ++i) other[i] = 1;
-    for (int64_t k = 0; k < row.class_count; ++k) other[row.classes[k]] = 0;
+    for (int64_t i = FirstOf<V>(); i < row.length; i += StrideOf<V>()) {
+      other[i] = 1;
+    }
+    for (int64_t k = 0; k < row.class_count; ++k) {
+      if (Owns<V>(row.classes[k])) other[row.classes[k]] = 0;
+    }
     FillZero<V>(near, row.length);
     V sum = V::Set(0.0);
     for (int64_t k = 0; k < row.class_count; ++k) {
       const int64_t y = row.classes[k];
       // A class of the target has no other pairs: its count is its own.
-      near[y] -= static_cast<Lane>(
-          AddPairs(row, static_cast<double>(row.operand[kInput][y]), &sum));
+      const double pairs =
+          AddPairs(row, static_cast<double>(row.operand[kInput][y]), &sum);
+      if (Owns<V>(y)) near[y] -= static_cast<Lane>(pairs);
     }
     const double share = 1.0 / static_cast<double>(row.length);
     result->loss = share * SumOfLanes(Widen(sum));
@@ -43,7 +48,7 @@ struct Math : RowLoss {
  private:
   // Adds the terms of a class of score x_y to `sum` and to the counts of the
   // other classes; the number of terms greater than 0.
-  static double AddPairs(const Row<V>& row, double x_y, V* sum) {
+  static LOSSD_CALL double AddPairs(const Row<V>& row, double x_y, V* sum) {
     const V zero = V::Set(0.0);
     const V one = V::Set(1.0);
     const Lane* x = row.operand[kInput];

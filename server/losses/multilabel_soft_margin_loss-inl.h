@@ -16,7 +16,7 @@ struct Math : RowLoss {
   static constexpr Operand kOperands[] = {Operand::kRow, Operand::kRow,
                                           Operand::kShared};
 
-  static void Evaluate(const Row<V>& row, RowResult* result) {
+  static LOSSD_CALL void Evaluate(const Row<V>& row, RowResult* result) {
     const V zero = V::Set(0.0);
     const V one = V::Set(1.0);
     const double classes = static_cast<double>(row.length);

@@ -16,13 +16,13 @@ struct Math : RowLoss {
                                           Operand::kShared};
   static constexpr bool kUsesLabelOnly = true;
 
-  static double EvaluateLabel(double x, double w, double scale,
-                              double* gradient) {
+  static LOSSD_FN double EvaluateLabel(double x, double w, double scale,
+                                       double* gradient) {
     *gradient = -(w * scale);
     return -(w * x);
   }
 
-  static void Evaluate(const Row<V>& row, RowResult* result) {
+  static LOSSD_CALL void Evaluate(const Row<V>& row, RowResult* result) {
     using Lane = typename V::Lane;
     const Lane* x = row.operand[kInput];
     const double w = row.operand[kWeight]
@@ -33,8 +33,9 @@ struct Math : RowLoss {
                                  row.scale, &gradient);
     if (Lane* g = row.gradient[kInput]) {
       FillZero<V>(g, row.length);
-      g[row.label] = CanonicalLane(static_cast<Lane>(gradient));
-      result->underflow += g[row.label] == 0 && w != 0 && row.scale != 0;
+      const Lane stored = CanonicalLane(static_cast<Lane>(gradient));
+      if (Owns<V>(row.label)) g[row.label] = stored;
+      result->underflow += stored == 0 && w != 0 && row.scale != 0;
     }
     if (row.log_probability) Copy<V>(x, row.log_probability, row.length);
     if (row.probability) {

@@ -35,7 +35,7 @@ struct RowDifference {
 };
 
 template <class V>
-inline double SumOfSquares(const RowDifference<V>& difference) {
+LOSSD_CALL double SumOfSquares(const RowDifference<V>& difference) {
   V sum = V::Set(0.0);
   for (int64_t i = 0; i < difference.length; i += V::kLanes) {
     const V u = difference.At(i);
@@ -58,8 +58,8 @@ struct NormDistance {
   double largest = 0.0;        // with degree infinity
   double largest_count = 0.0;  // likewise
 
-  NormDistance(const Lane* x, const Lane* y, int64_t length, double degree,
-               double eps)
+  LOSSD_CALL NormDistance(const Lane* x, const Lane* y, int64_t length,
+                          double degree, double eps)
       : difference{x, y, length, eps}, p(degree) {
     if (p == 2.0) {
       value = ScalarSqrt(SumOfSquares(difference));
@@ -73,7 +73,7 @@ struct NormDistance {
     }
   }
 
-  double Sum() const {
+  LOSSD_CALL double Sum() const {
     V sum = V::Set(0.0);
     for (int64_t i = 0; i < difference.length; i += V::kLanes) {
       sum = sum + Abs(difference.At(i));
@@ -81,7 +81,7 @@ struct NormDistance {
     return SumOfLanes(Widen(sum));
   }
 
-  double SumOfPowers() const {
+  LOSSD_CALL double SumOfPowers() const {
     V sum = V::Set(0.0);
     for (int64_t i = 0; i < difference.length; i += V::kLanes) {
       sum = sum + Power(Abs(difference.At(i)), V::Set(p));
@@ -89,7 +89,7 @@ struct NormDistance {
     return SumOfLanes(Widen(sum));
   }
 
-  void FindLargest() {
+  LOSSD_CALL void FindLargest() {
     V most = V::Set(0.0);
     V nan = V::Set(0.0);
     for (int64_t i = 0; i < difference.length; i += V::kLanes) {
@@ -135,8 +135,8 @@ struct NormDistance {
 // Loss and gradients of a row; measure(x, y) is the distance of two of its
 // slots: an object with `value` and Gradient().
 template <class V, class Measure>
-inline void EvaluateTriplet(const Row<V>& row, double margin, bool swap,
-                            Measure measure, RowResult* result) {
+LOSSD_CALL void EvaluateTriplet(const Row<V>& row, double margin, bool swap,
+                                Measure measure, RowResult* result) {
   const auto positive = measure(kAnchor, kPositive);
   const auto negative = measure(kAnchor, kNegative);
   const auto swapped = swap ? measure(kPositive, kNegative) : negative;

@@ -12,7 +12,7 @@ struct Math : RowLoss {
   static constexpr Operand kOperands[] = {Operand::kRow, Operand::kRow,
                                           Operand::kRow};
 
-  static void Evaluate(const Row<V>& row, RowResult* result) {
+  static LOSSD_CALL void Evaluate(const Row<V>& row, RowResult* result) {
     const double* parameter = row.parameters;
     const auto measure = [&](TripletSlot x, TripletSlot y) {
       return NormDistance<V>(row.operand[x], row.operand[y], row.length,

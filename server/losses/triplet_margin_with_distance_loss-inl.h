@@ -24,7 +24,7 @@ struct SquaredDistance {
   const RowDifference<V> difference;
   const double value;
 
-  SquaredDistance(const Lane* x, const Lane* y, int64_t length)
+  LOSSD_CALL SquaredDistance(const Lane* x, const Lane* y, int64_t length)
       : difference{x, y, length, 0.0}, value(SumOfSquares(difference)) {}
 
   LOSSD_FN void Gradient(int64_t i, double scale, V* of_x, V* of_y) const {
@@ -45,7 +45,7 @@ struct CosineDistance {
   double dot;
   double value;
 
-  CosineDistance(const Lane* from, const Lane* to, int64_t n)
+  LOSSD_CALL CosineDistance(const Lane* from, const Lane* to, int64_t n)
       : x(from), y(to), length(n) {
     const DotProducts<V> dots(x, y, n);
     x_norm = ScalarSqrt(dots.xx);
@@ -78,7 +78,7 @@ struct Math : RowLoss {
   static constexpr Operand kOperands[] = {Operand::kRow, Operand::kRow,
                                           Operand::kRow};
 
-  static void Evaluate(const Row<V>& row, RowResult* result) {
+  static LOSSD_CALL void Evaluate(const Row<V>& row, RowResult* result) {
     const double margin = row.parameters[kMargin];
     const bool swap = row.parameters[kSwap] != 0.0;
     switch (static_cast<int>(row.parameters[kDistanceFunction])) {
@@ -100,12 +100,12 @@ struct Math : RowLoss {
 
  private:
   template <class D>
-  static auto Of(const Row<V>& row) {
+  static LOSSD_CALL auto Of(const Row<V>& row) {
     return [&row](TripletSlot x, TripletSlot y) {
       return D(row.operand[x], row.operand[y], row.length);
     };
   }
-  static auto Norm(const Row<V>& row, double degree, double eps) {
+  static LOSSD_CALL auto Norm(const Row<V>& row, double degree, double eps) {
     return [&row, degree, eps](TripletSlot x, TripletSlot y) {
       return NormDistance<V>(row.operand[x], row.operand[y], row.length, degree,
                              eps);

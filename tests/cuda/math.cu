@@ -15,6 +15,7 @@
 #include "server/losses/schema.h"
 
 #define LOSSD_FN __host__ __device__ inline
+#define LOSSD_CALL LOSSD_FN
 
 namespace lossd {
 namespace cuda {

@@ -21,6 +21,8 @@ namespace HWY_NAMESPACE {
 
 #undef LOSSD_FN
 #define LOSSD_FN HWY_INLINE HWY_ATTR
+#undef LOSSD_CALL
+#define LOSSD_CALL inline
 
 #if HWY_TARGET <= HWY_AVX2 || HWY_TARGET == HWY_NEON
 namespace {

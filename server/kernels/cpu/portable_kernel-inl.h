@@ -6,6 +6,7 @@
 #include "server/kernels/kernel_prelude.h"
 
 #define LOSSD_FN inline
+#define LOSSD_CALL inline
 
 namespace lossd::LOSSD_THIS_LOSS {
 namespace portable {

@@ -9,6 +9,7 @@
 #include "server/kernels/kernel_prelude.h"
 
 #define LOSSD_FN inline
+#define LOSSD_CALL inline
 
 namespace lossd {
 namespace {

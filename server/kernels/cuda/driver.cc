@@ -1,0 +1,273 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "server/kernels/cuda/driver.h"
+
+#include <dlfcn.h>
+
+#include <map>
+#include <string>
+#include <utility>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/strings/str_cat.h"
+#include "absl/synchronization/mutex.h"
+#include "server/base/status_macros.h"
+#include "server/kernels/cuda/driver_functions.h"
+
+namespace lossd::cuda {
+namespace {
+
+using driver::Functions;
+
+// libcuda.so.1 and its functions. It is never unloaded.
+absl::StatusOr<Functions> LoadDriver() {
+  void* const library = dlopen("libcuda.so.1", RTLD_NOW | RTLD_LOCAL);
+  if (library == nullptr) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("there is no CUDA driver: ", dlerror()));
+  }
+  Functions functions;
+  std::string missing;
+  const auto find = [&](const char* symbol, auto* function) {
+    void* const address = dlsym(library, symbol);
+    if (address == nullptr) absl::StrAppend(&missing, " ", symbol);
+    *function = reinterpret_cast<std::remove_pointer_t<decltype(function)>>(
+        address);
+  };
+#define LOSSD_DRIVER(name, symbol, parameters) find(symbol, &functions.name);
+  LOSSD_DRIVER_FUNCTIONS
+#undef LOSSD_DRIVER
+  find("cuLaunchKernel", &functions.Launch);
+  if (!missing.empty()) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("the CUDA driver lacks", missing));
+  }
+  find("cuLaunchKernelEx", &functions.LaunchEx);
+  return functions;
+}
+
+// An error of the driver, as in "cuInit: CUDA_ERROR_NO_DEVICE".
+absl::Status StatusOf(const Functions& functions, const char* call,
+                      driver::Result result) {
+  if (result == driver::kSuccess) return absl::OkStatus();
+  const char* name = nullptr;
+  functions.ErrorName(result, &name);
+  const std::string message =
+      absl::StrCat(call, ": ", name != nullptr ? name : "unknown error");
+  return result == driver::kOutOfMemory ? absl::ResourceExhaustedError(message)
+                                        : absl::UnavailableError(message);
+}
+
+#define LOSSD_CALL_DRIVER(functions, name, ...) \
+  StatusOf(functions, #name, (functions).name(__VA_ARGS__))
+
+uint8_t* PointerOf(driver::Pointer address) {
+  return reinterpret_cast<uint8_t*>(static_cast<uintptr_t>(address));
+}
+driver::Pointer AddressOf(const uint8_t* pointer) {
+  return static_cast<driver::Pointer>(reinterpret_cast<uintptr_t>(pointer));
+}
+
+class DriverDevice : public Device {
+ public:
+  DriverDevice(const Functions& functions,
+               absl::Span<const KernelImage> images)
+      : functions_(functions), images_(images) {}
+  ~DriverDevice() override {
+    if (context_ == nullptr) return;
+    {
+      absl::MutexLock lock(&mutex_);
+      functions_.SetCurrent(context_);
+      for (const auto& [name, module] : modules_) {
+        functions_.UnloadModule(module);
+      }
+    }
+    functions_.ReleaseContext(ordinal_);
+  }
+
+  absl::Status Open(int index) {
+    LOSSD_RETURN_IF_ERROR(
+        LOSSD_CALL_DRIVER(functions_, GetDevice, &ordinal_, index));
+    // A thread that waits for a batch leaves its core to others.
+    LOSSD_RETURN_IF_ERROR(LOSSD_CALL_DRIVER(functions_, SetContextFlags,
+                                            ordinal_, driver::kBlockingSync));
+    LOSSD_RETURN_IF_ERROR(
+        LOSSD_CALL_DRIVER(functions_, RetainContext, &context_, ordinal_));
+    char model[256] = {};
+    functions_.DeviceName(model, sizeof(model), ordinal_);
+    size_t bytes = 0;
+    functions_.DeviceMemory(&bytes, ordinal_);
+    int major = 0, minor = 0;
+    functions_.DeviceAttribute(&major, driver::kCapabilityMajor, ordinal_);
+    functions_.DeviceAttribute(&minor, driver::kCapabilityMinor, ordinal_);
+    functions_.DeviceAttribute(&info_.multiprocessors,
+                               driver::kMultiprocessors, ordinal_);
+    info_.name = absl::StrCat("cuda:", index);
+    info_.model = model;
+    info_.target = absl::StrCat("sm_", major, minor);
+    info_.memory_bytes = static_cast<int64_t>(bytes);
+    const bool clusters = major >= 9 && functions_.LaunchEx != nullptr;
+    info_.max_cluster = clusters ? 8 : 1;
+    return absl::OkStatus();
+  }
+
+  const DeviceInfo& info() const override { return info_; }
+
+  absl::StatusOr<uint8_t*> Allocate(int64_t bytes) override {
+    LOSSD_RETURN_IF_ERROR(Enter());
+    driver::Pointer address = 0;
+    LOSSD_RETURN_IF_ERROR(LOSSD_CALL_DRIVER(functions_, Allocate, &address,
+                                            static_cast<size_t>(bytes)));
+    return PointerOf(address);
+  }
+  void Free(uint8_t* memory) override {
+    if (Enter().ok()) functions_.Free(AddressOf(memory));
+  }
+  absl::StatusOr<uint8_t*> AllocateHost(int64_t bytes) override {
+    LOSSD_RETURN_IF_ERROR(Enter());
+    void* memory = nullptr;
+    LOSSD_RETURN_IF_ERROR(LOSSD_CALL_DRIVER(functions_, AllocateHost, &memory,
+                                            static_cast<size_t>(bytes),
+                                            driver::kPortableHostMemory));
+    return static_cast<uint8_t*>(memory);
+  }
+  void FreeHost(uint8_t* memory) override {
+    if (Enter().ok()) functions_.FreeHost(memory);
+  }
+
+  absl::StatusOr<Stream> CreateStream() override {
+    LOSSD_RETURN_IF_ERROR(Enter());
+    driver::Stream stream = nullptr;
+    LOSSD_RETURN_IF_ERROR(LOSSD_CALL_DRIVER(functions_, CreateStream, &stream,
+                                            driver::kNonBlockingStream));
+    return stream;
+  }
+  void DestroyStream(Stream stream) override {
+    if (Enter().ok()) functions_.DestroyStream(stream);
+  }
+
+  absl::Status CopyToDevice(Stream stream, uint8_t* to, const uint8_t* from,
+                            int64_t bytes) override {
+    LOSSD_RETURN_IF_ERROR(Enter());
+    return LOSSD_CALL_DRIVER(functions_, CopyToDevice, AddressOf(to), from,
+                             static_cast<size_t>(bytes), stream);
+  }
+  absl::Status CopyToHost(Stream stream, uint8_t* to, const uint8_t* from,
+                          int64_t bytes) override {
+    LOSSD_RETURN_IF_ERROR(Enter());
+    return LOSSD_CALL_DRIVER(functions_, CopyToHost, to, AddressOf(from),
+                             static_cast<size_t>(bytes), stream);
+  }
+  absl::Status Run(Stream stream, const Launch& launch) override {
+    LOSSD_RETURN_IF_ERROR(Enter());
+    LOSSD_ASSIGN_OR_RETURN(const driver::Function function,
+                           FindFunction(launch));
+    Batch batch = launch.batch;
+    void* parameters[] = {&batch};
+    const auto blocks = static_cast<unsigned>(launch.blocks);
+    const auto threads = static_cast<unsigned>(launch.threads);
+    if (launch.cluster == 1) {
+      return LOSSD_CALL_DRIVER(functions_, Launch, function, blocks, 1, 1,
+                               threads, 1, 1, 0, stream, parameters, nullptr);
+    }
+    driver::LaunchAttribute attribute = {};
+    attribute.id = driver::kClusterDimension;
+    attribute.value.cluster = {static_cast<unsigned>(launch.cluster), 1, 1};
+    const driver::LaunchConfig config = {
+        {blocks, 1, 1}, {threads, 1, 1}, 0, stream, &attribute, 1};
+    return LOSSD_CALL_DRIVER(functions_, LaunchEx, &config, function,
+                             parameters, nullptr);
+  }
+  absl::Status Synchronize(Stream stream) override {
+    LOSSD_RETURN_IF_ERROR(Enter());
+    return LOSSD_CALL_DRIVER(functions_, Synchronize, stream);
+  }
+
+  absl::StatusOr<double> Time(Stream stream, absl::Span<const Launch> launches,
+                              int times) {
+    LOSSD_RETURN_IF_ERROR(Enter());
+    driver::Event begin = nullptr, end = nullptr;
+    LOSSD_RETURN_IF_ERROR(
+        LOSSD_CALL_DRIVER(functions_, CreateEvent, &begin, 0));
+    LOSSD_RETURN_IF_ERROR(LOSSD_CALL_DRIVER(functions_, CreateEvent, &end, 0));
+    LOSSD_RETURN_IF_ERROR(
+        LOSSD_CALL_DRIVER(functions_, RecordEvent, begin, stream));
+    for (int i = 0; i < times; ++i) {
+      for (const Launch& launch : launches) {
+        LOSSD_RETURN_IF_ERROR(Run(stream, launch));
+      }
+    }
+    LOSSD_RETURN_IF_ERROR(
+        LOSSD_CALL_DRIVER(functions_, RecordEvent, end, stream));
+    LOSSD_RETURN_IF_ERROR(Synchronize(stream));
+    float milliseconds = 0;
+    LOSSD_RETURN_IF_ERROR(LOSSD_CALL_DRIVER(functions_, ElapsedTime,
+                                            &milliseconds, begin, end));
+    functions_.DestroyEvent(begin);
+    functions_.DestroyEvent(end);
+    return static_cast<double>(milliseconds);
+  }
+
+ private:
+  // The context is this thread's for what follows.
+  absl::Status Enter() const {
+    return LOSSD_CALL_DRIVER(functions_, SetCurrent, context_);
+  }
+
+  absl::StatusOr<driver::Function> FindFunction(const Launch& launch) {
+    absl::MutexLock lock(&mutex_);
+    const auto found = kernels_.find(launch.kernel);
+    if (found != kernels_.end()) return found->second;
+    driver::Module& module = modules_[launch.module];
+    for (const KernelImage& image : images_) {
+      if (module != nullptr || image.module != launch.module) continue;
+      LOSSD_RETURN_IF_ERROR(
+          LOSSD_CALL_DRIVER(functions_, LoadModule, &module, image.data));
+    }
+    driver::Function function = nullptr;
+    LOSSD_RETURN_IF_ERROR(LOSSD_CALL_DRIVER(
+        functions_, GetFunction, &function, module, launch.kernel.c_str()));
+    kernels_[launch.kernel] = function;
+    return function;
+  }
+
+  const Functions functions_;
+  const absl::Span<const KernelImage> images_;
+  driver::Ordinal ordinal_ = 0;
+  driver::Context context_ = nullptr;
+  DeviceInfo info_;
+  absl::Mutex mutex_;
+  std::map<std::string, driver::Module> modules_ ABSL_GUARDED_BY(mutex_);
+  std::map<std::string, driver::Function> kernels_ ABSL_GUARDED_BY(mutex_);
+};
+
+}  // namespace
+
+absl::StatusOr<std::vector<std::unique_ptr<Device>>> OpenDevices(
+    absl::Span<const KernelImage> images) {
+  LOSSD_ASSIGN_OR_RETURN(const Functions functions, LoadDriver());
+  int count = 0;
+  absl::Status status = LOSSD_CALL_DRIVER(functions, Init, 0);
+  if (status.ok()) {
+    status = LOSSD_CALL_DRIVER(functions, DeviceCount, &count);
+  }
+  if (status.ok() && count == 0) {
+    status = absl::FailedPreconditionError("the CUDA driver shows no device");
+  }
+  if (!status.ok()) return absl::FailedPreconditionError(status.message());
+  std::vector<std::unique_ptr<Device>> devices;
+  for (int i = 0; i < count; ++i) {
+    auto device = std::make_unique<DriverDevice>(functions, images);
+    LOSSD_RETURN_IF_ERROR(device->Open(i));
+    devices.push_back(std::move(device));
+  }
+  return devices;
+}
+
+absl::StatusOr<double> TimeOnDevice(Device& device, Device::Stream stream,
+                                    absl::Span<const Launch> launches,
+                                    int times) {
+  return static_cast<DriverDevice&>(device).Time(stream, launches, times);
+}
+
+}  // namespace lossd::cuda

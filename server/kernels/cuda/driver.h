@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The CUDA driver's functions that lossd calls, found in libcuda.so.1 at run
+// time: a lossd with CUDA starts where there is no driver.
+
+#ifndef LOSSD_SERVER_KERNELS_CUDA_DRIVER_H_
+#define LOSSD_SERVER_KERNELS_CUDA_DRIVER_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/types/span.h"
+#include "server/kernels/cuda/device.h"
+
+namespace lossd::cuda {
+
+// The kernels of one loss, as nvcc has compiled them for every architecture.
+struct KernelImage {
+  absl::string_view module;  // the loss's name
+  const void* data = nullptr;
+};
+
+// The devices that the driver shows this process, which heeds
+// CUDA_VISIBLE_DEVICES; a MIG slice is one. A module is loaded when the first of
+// its kernels runs. `images` must outlive them. FAILED_PRECONDITION if there is
+// no driver, or no device.
+absl::StatusOr<std::vector<std::unique_ptr<Device>>> OpenDevices(
+    absl::Span<const KernelImage> images);
+
+// Milliseconds of device time that `launches`, run `times` times one after
+// another, take. Only for devices of OpenDevices; for benchmarks.
+absl::StatusOr<double> TimeOnDevice(Device& device, Device::Stream stream,
+                                    absl::Span<const Launch> launches,
+                                    int times);
+
+}  // namespace lossd::cuda
+
+#endif  // LOSSD_SERVER_KERNELS_CUDA_DRIVER_H_

@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "tests/cuda/simt/simt_device.h"
+
+#include <cstdlib>
+#include <cstring>
+#include <map>
+#include <string>
+
+#include "absl/strings/str_cat.h"
+
+#define LOSSD_LOSS(name)                                                 \
+  extern "C" void lossd_##name##_warp_float(const lossd::cuda::Batch&);  \
+  extern "C" void lossd_##name##_warp_double(const lossd::cuda::Batch&); \
+  extern "C" void lossd_##name##_block_float(const lossd::cuda::Batch&); \
+  extern "C" void lossd_##name##_block_double(const lossd::cuda::Batch&);
+#include "loss_rows.inc"
+#undef LOSSD_LOSS
+
+namespace lossd::simt {
+namespace {
+
+using KernelFunction = void (*)(const cuda::Batch&);
+
+std::map<std::string, KernelFunction> Kernels() {
+  return {
+#define LOSSD_LOSS(name)                                           \
+  {"lossd_" #name "_warp_float", lossd_##name##_warp_float},       \
+      {"lossd_" #name "_warp_double", lossd_##name##_warp_double}, \
+      {"lossd_" #name "_block_float", lossd_##name##_block_float}, \
+      {"lossd_" #name "_block_double", lossd_##name##_block_double},
+#include "loss_rows.inc"
+#undef LOSSD_LOSS
+  };
+}
+
+// Fills fresh memory, so that nothing passes for having been written.
+constexpr int kPoison = 0xff;
+
+class SimtDevice : public cuda::Device {
+ public:
+  SimtDevice(const cuda::DeviceInfo& info, Machine* machine)
+      : info_(info), machine_(machine), kernels_(Kernels()) {}
+
+  const cuda::DeviceInfo& info() const override { return info_; }
+
+  absl::StatusOr<uint8_t*> Allocate(int64_t bytes) override {
+    const size_t rounded = (static_cast<size_t>(bytes) + 255) / 256 * 256;
+    void* memory = std::aligned_alloc(256, rounded);
+    std::memset(memory, kPoison, rounded);
+    return static_cast<uint8_t*>(memory);
+  }
+  void Free(uint8_t* memory) override { std::free(memory); }
+  absl::StatusOr<uint8_t*> AllocateHost(int64_t bytes) override {
+    return Allocate(bytes);
+  }
+  void FreeHost(uint8_t* memory) override { Free(memory); }
+
+  absl::StatusOr<Stream> CreateStream() override { return this; }
+  void DestroyStream(Stream) override {}
+
+  absl::Status CopyToDevice(Stream, uint8_t* to, const uint8_t* from,
+                            int64_t bytes) override {
+    std::memcpy(to, from, static_cast<size_t>(bytes));
+    return absl::OkStatus();
+  }
+  absl::Status CopyToHost(Stream, uint8_t* to, const uint8_t* from,
+                          int64_t bytes) override {
+    std::memcpy(to, from, static_cast<size_t>(bytes));
+    return absl::OkStatus();
+  }
+  absl::Status Run(Stream, const cuda::Launch& launch) override {
+    const auto kernel = kernels_.find(launch.kernel);
+    if (kernel == kernels_.end()) {
+      return absl::NotFoundError(
+          absl::StrCat("there is no kernel ", launch.kernel));
+    }
+    const Grid grid = {launch.blocks, launch.threads, launch.cluster, 0};
+    return machine_->Run(grid, [&] { kernel->second(launch.batch); });
+  }
+  absl::Status Synchronize(Stream) override { return absl::OkStatus(); }
+
+ private:
+  const cuda::DeviceInfo info_;
+  Machine* const machine_;
+  const std::map<std::string, KernelFunction> kernels_;
+};
+
+}  // namespace
+
+std::unique_ptr<cuda::Device> MakeSimtDevice(const cuda::DeviceInfo& info,
+                                             Machine* machine) {
+  return std::make_unique<SimtDevice>(info, machine);
+}
+
+}  // namespace lossd::simt
