@@ -142,6 +142,7 @@ void FindMean(Task* task) {
   job.unit_sums = DoublesOf(unit_sums);
   Job* const jobs[] = {&job};
   task->backend->Run(jobs, [](size_t) {});
+  if (DescribeFailure(job, &task->violations)) return;
   const double denominator = task->geometry.mean_denominator;
   // Over 0 there is no mean, not an infinite one.
   task->geometry.parameters[kMeanParameter] =

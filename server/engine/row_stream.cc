@@ -228,6 +228,7 @@ bool RowStream::FeedRows(const Chunk& chunk, Gradients* gradients,
   }
   gradients->rows = chunk.rows;
   RunJob(&job);
+  if (DescribeFailure(job, violations)) return false;
   if (DescribeDomain(job, arguments, violations)) return true;
   NameRows(rows_fed_, rows_fed_ + chunk.rows, violations);
   return false;
@@ -360,6 +361,7 @@ bool RowStream::RunElements(const Run& run, Gradients* gradients,
         gradients->tensors[i].data.data() + offset * DtypeSize(each.dtype)};
   }
   RunJob(&job);
+  if (DescribeFailure(job, violations)) return false;
   if (DescribeDomain(job, ElementsOf(run, true), violations)) return true;
   NameRows(run.begin / row_elements_,
            (run.begin + run.count - 1) / row_elements_ + 1, violations);

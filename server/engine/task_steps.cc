@@ -5,6 +5,7 @@
 #include <cfloat>
 #include <cmath>
 #include <cstring>
+#include <string>
 #include <utility>
 
 #include "server/engine/gradients.h"
@@ -80,7 +81,19 @@ void SetCounts(Task* task) {
   result.ignored_count = task->geometry.ignored_count;
 }
 
+bool DescribeFailure(const Job& job, Violations* violations) {
+  if (job.failure.ok()) return false;
+  const bool memory = absl::IsResourceExhausted(job.failure);
+  violations->Add(memory ? Reason::kDeviceMemory : Reason::kDeviceFailed,
+                  "evaluation.device", std::string(job.failure.message()));
+  return true;
+}
+
 void FinishTask(Task* task, absl::FunctionRef<double(int)> total_of) {
+  if (!task->violations.empty() ||
+      DescribeFailure(task->job, &task->violations)) {
+    return;
+  }
   const Evaluation& evaluation = task->evaluation;
   const Findings& findings = task->job.findings;
   Result& result = task->result;

@@ -21,6 +21,9 @@ bool UsesFloatLanes(const Evaluation& evaluation, const Geometry& geometry,
 // Copies what the geometry has counted into the result.
 void SetCounts(Task* task);
 
+// Adds why a device could not compute a job; whether it could not.
+bool DescribeFailure(const Job& job, Violations* violations);
+
 // After the kernels: makes the result of the findings, the gradients and the
 // sums, or the violations of what the kernels found. `total_of` gives the total
 // of a UnitSum over all units in the order of their index; it is called at most

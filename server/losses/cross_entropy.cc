@@ -106,6 +106,7 @@ Geometry Plan(const Arguments& arguments, Violations* violations) {
     return geometry;
   }
   geometry.float_lanes = geometry.parameters[kLabelSmoothing] == 0;
+  geometry.class_likelihood = geometry.float_lanes;
   const ClassCounts counts =
       CountClasses(Schema(), arguments, kTarget, kWeight,
                    static_cast<int64_t>(geometry.parameters[kIgnoreIndex]),

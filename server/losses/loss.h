@@ -71,6 +71,10 @@ struct Geometry {
 
   // Float and half tensors are computed in lanes of float, else of double.
   bool float_lanes = false;
+  // The loss of a row is the weighted negative log-likelihood of one class
+  // under softmax of the row; the classes are slot 1, the weights slot 2, and
+  // the first parameter is the class index of rows to ignore.
+  bool class_likelihood = false;
 
   // What the metrics are divided by, and how many, from the last, are absent.
   double metric_denominator = 0;

@@ -36,9 +36,11 @@ enum class Reason : uint8_t {
   kInternal = 20,
   kSharedMemoryUnavailable = 21,
   kSharedMemoryInvalid = 22,
+  kDeviceFailed = 23,
+  kDeviceMemory = 24,
 };
 
-inline constexpr Reason kLastReason = Reason::kSharedMemoryInvalid;
+inline constexpr Reason kLastReason = Reason::kDeviceMemory;
 
 struct Violation {
   Reason reason;

@@ -97,8 +97,10 @@ grpc::StatusCode CodeOf(Reason reason) {
       return grpc::StatusCode::FAILED_PRECONDITION;
     case Reason::kQueueFull:
     case Reason::kDeadlineUnreachable:
+    case Reason::kDeviceMemory:
       return grpc::StatusCode::RESOURCE_EXHAUSTED;
     case Reason::kDraining:
+    case Reason::kDeviceFailed:
       return grpc::StatusCode::UNAVAILABLE;
     case Reason::kDeadlineExceeded:
       return grpc::StatusCode::DEADLINE_EXCEEDED;

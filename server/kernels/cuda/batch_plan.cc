@@ -128,9 +128,14 @@ void BatchPlan::AddInputs(JobPlan* plan) {
 void BatchPlan::AddInput(const TensorView& tensor, TensorDescriptor* descriptor,
                          JobPlan* plan) {
   if (!tensor.present()) return;
-  const int64_t offset = Take(tensor.elements * DtypeSize(tensor.dtype));
+  // Of a job in parts, a tensor's elements may be those of the whole.
+  const bool dense = descriptor->layout == TensorDescriptor::Layout::kDense;
+  const int64_t elements =
+      dense ? plan->job->geometry->element_count : tensor.elements;
+  const int64_t bytes = elements * DtypeSize(tensor.dtype);
+  const int64_t offset = Take(bytes);
   descriptor->data = AtOffset<const uint8_t>(offset);
-  plan->inputs.push_back({&tensor, offset});
+  plan->inputs.push_back({tensor.data, offset, bytes});
 }
 
 OutputDescriptor BatchPlan::AddOutput(const Destination& to, int64_t elements,
@@ -199,11 +204,9 @@ void BatchPlan::Write(uint8_t* base, uint8_t* upload) const {
   }
   for (const JobPlan& plan : jobs_) {
     for (const Input& input : plan.inputs) {
-      const int64_t bytes =
-          input.tensor->elements * DtypeSize(input.tensor->dtype);
-      if (bytes == 0) continue;
-      std::memcpy(upload + input.offset, input.tensor->data,
-                  static_cast<size_t>(bytes));
+      if (input.bytes == 0) continue;
+      std::memcpy(upload + input.offset, input.from,
+                  static_cast<size_t>(input.bytes));
     }
   }
   std::memset(upload + download_begin_, 0,

@@ -54,8 +54,9 @@ class BatchPlan {
  private:
   // A tensor of a job in the upload.
   struct Input {
-    const TensorView* tensor;
+    const uint8_t* from;
     int64_t offset;
+    int64_t bytes;
   };
   // Memory of the host that gets `bytes` from the download.
   struct Output {

@@ -5,10 +5,10 @@
 // read once, 16 bytes at a time, and each gradient written once.
 //
 // A team takes a row: a warp, a block, or the blocks of a cluster. Each thread
-// holds kClassElements elements of it. The team finds the row's range, then the sum
-// of exp(x - max) over the elements below the maximum, which stay in registers
-// to be scaled. The mathematics is that of cross_entropy-inl.h; where the range
-// allows, steps that cannot matter are left out.
+// holds kClassElements elements of it. The team finds the row's range, then the
+// sum of exp(x - max) over the elements below the maximum, which stay in
+// registers to be scaled. The mathematics is that of cross_entropy-inl.h; where
+// the range allows, steps that cannot matter are left out.
 
 // exp(s) for -86 < s <= 0: no result is subnormal, so that the scale by a power
 // of 2 is an addition to the exponent.
@@ -36,13 +36,11 @@ class ClassRows {
   static constexpr int kPackets = kClassElements / kCount;
 
   static LOSSD_CALL void Run(const Batch& batch, int64_t block_threads) {
-    const int64_t teams_each =
-        kWarps == 1 ? block_threads / kWarpThreads : 1;
+    const int64_t teams_each = kWarps == 1 ? block_threads / kWarpThreads : 1;
     const int cluster = kWarps == 1 ? 1 : ClusterSize();
-    const int64_t team = kWarps == 1
-                             ? BlockIndex() * teams_each +
-                                   ThreadIndex() / kWarpThreads
-                             : BlockIndex() / cluster;
+    const int64_t team =
+        kWarps == 1 ? BlockIndex() * teams_each + ThreadIndex() / kWarpThreads
+                    : BlockIndex() / cluster;
     Units<WarpThreads> units(batch, BlockCount() / cluster * teams_each, team);
     ClassRows rows(cluster);
     const JobDescriptor* job;
@@ -58,9 +56,9 @@ class ClassRows {
  private:
   LOSSD_FN explicit ClassRows(int cluster)
       : cluster_(cluster),
-        rank_(kWarps == 1 ? WarpThreads::Rank()
-                          : ClusterRank() * kWarps * kWarpThreads +
-                                ThreadIndex()),
+        rank_(kWarps == 1
+                  ? WarpThreads::Rank()
+                  : ClusterRank() * kWarps * kWarpThreads + ThreadIndex()),
         threads_(cluster * kWarps * kWarpThreads) {}
 
   // The packet that this thread holds as its p-th.
@@ -142,7 +140,7 @@ class ClassRows {
     }
   }
 
-  LOSSD_CALL Softmax SoftmaxOfRow(const cross_entropy::Range& range) {
+  LOSSD_FN Softmax SoftmaxOfRow(const cross_entropy::Range& range) {
     const bool bottom = range.high == -__builtin_inf();
     const V max = V::Set(bottom ? 0.0 : range.high);
     float sum = 0, ties = 0;
@@ -180,7 +178,7 @@ class ClassRows {
         cross_entropy::SoftmaxOf(range, total, tie_count));
   }
 
-  LOSSD_CALL void RunRow(const JobDescriptor& job, int64_t row) {
+  LOSSD_FN void RunRow(const JobDescriptor& job, int64_t row) {
     const int64_t length = job.row_length;
     const T* x = reinterpret_cast<const T*>(job.tensors[0].data) + row * length;
     T* gradient = reinterpret_cast<T*>(job.gradients[0].data);
@@ -203,8 +201,8 @@ class ClassRows {
     if (gradient) {
       double scale = w * job.gradient_scale;
       if (IsPresent(job.grad_output)) {
-        scale = w * (job.gradient_scale *
-                     ElementAt<double>(job.grad_output, row));
+        scale =
+            w * (job.gradient_scale * ElementAt<double>(job.grad_output, row));
       }
       PutGradient(softmax, range, scale, y, label, x, gradient);
     }
@@ -214,7 +212,7 @@ class ClassRows {
   }
 
   LOSSD_FN void Load(const T* x) {
-    Packet<T> raw[kPackets];
+    Packet<T> raw[kPackets] = {};
     LOSSD_UNROLL
     for (int p = 0; p < kPackets; ++p) {
       if (PacketOf(p) >= packets_) break;
@@ -230,7 +228,7 @@ class ClassRows {
   }
 
   // Notices NaN and infinity of a row that has some.
-  LOSSD_CALL void LookAgain(const JobDescriptor& job, const T* x) {
+  LOSSD_FN void LookAgain(const JobDescriptor& job, const T* x) {
     for (int64_t i = rank_; i < packets_ * kCount; i += threads_) {
       noticed_.Input(job.tensors[0], 0, Widened<float>(x[i]));
     }
@@ -244,9 +242,9 @@ class ClassRows {
   }
 
   // e * factor, with the label's own.
-  LOSSD_CALL void PutGradient(const Softmax& softmax,
-                              const cross_entropy::Range& range, double scale,
-                              double y, int64_t label, const T* x, T* gradient) {
+  LOSSD_FN void PutGradient(const Softmax& softmax,
+                            const cross_entropy::Range& range, double scale,
+                            double y, int64_t label, const T* x, T* gradient) {
     const double inverse = 1.0 / (1.0 + softmax.others);
     const auto factor = static_cast<float>(scale * inverse);
     // Where no product can be 0, infinite or NaN, none is looked at.
@@ -278,8 +276,8 @@ class ClassRows {
   }
 
   // Element `label` of the packet is not looked at.
-  LOSSD_CALL void PutChecked(int p, const T* x, int64_t label, double scale,
-                             Packet<T>* out) {
+  LOSSD_FN void PutChecked(int p, const T* x, int64_t label, double scale,
+                           Packet<T>* out) {
     LOSSD_UNROLL
     for (int k = 0; k < kCount; ++k) {
       const T stored = Narrowed<T>(CanonicalLane(x_[p][k]));
@@ -291,17 +289,17 @@ class ClassRows {
     }
   }
 
-  LOSSD_CALL void PutLabel(const Softmax& softmax, double scale, double y,
-                           T* to) {
-    const double exact = -(cross_entropy::Others(softmax, y) * scale /
-                           (1.0 + softmax.others));
+  LOSSD_FN void PutLabel(const Softmax& softmax, double scale, double y,
+                         T* to) {
+    const double exact =
+        -(cross_entropy::Others(softmax, y) * scale / (1.0 + softmax.others));
     *to = Narrowed<T>(CanonicalLane(static_cast<float>(exact)));
     const double stored = Widened<double>(*to);
     noticed_.Output(stored);
     noticed_.underflow += stored == 0 && exact != 0;
   }
 
-  LOSSD_CALL void Record(const JobDescriptor& job, int64_t row, double loss) {
+  LOSSD_FN void Record(const JobDescriptor& job, int64_t row, double loss) {
     if (job.losses.data) {
       noticed_.Output(PutElement(job.losses, row, CanonicalLane(loss)));
     }

@@ -124,11 +124,16 @@ KernelChoice ClassKernel(const Job& job, const JobDescriptor& descriptor,
   const absl::string_view dtype = DtypeName(descriptor.tensors[0].dtype);
   const std::string module(job.loss->schema.name);
   if (descriptor.row_length <= std::min(warp_row, kWarpRow)) {
-    return {module, absl::StrCat("lossd_", module, "_class_warp_", dtype), false,
-            kWarpBlock, 1, 0};
+    return {module, absl::StrCat("lossd_", module, "_class_warp_", dtype),
+            false,  kWarpBlock,
+            1,      0};
   }
-  return {module, absl::StrCat("lossd_", module, "_class_team_", dtype), true,
-          kClassBlock, ClassCluster(descriptor.row_length), 0};
+  return {module,
+          absl::StrCat("lossd_", module, "_class_team_", dtype),
+          true,
+          kClassBlock,
+          ClassCluster(descriptor.row_length),
+          0};
 }
 
 }  // namespace
@@ -183,14 +188,17 @@ KernelChoice ChooseKernel(const Job& job, const JobDescriptor& descriptor,
   const int64_t lane = job.float_lanes ? 4 : 8;
   const std::string module(job.loss->schema.name);
   const auto name = [&](const char* shape) {
-    return absl::StrCat("lossd_", module, "_", shape, "_",
-                        lanes);
+    return absl::StrCat("lossd_", module, "_", shape, "_", lanes);
   };
   if (!geometry.row_loss) {
     return {module, name("warp"), false, kWarpBlock, 1, 0};
   }
   if (geometry.over_sequences) {
-    return {module, name("block"), true, kRowBlock, 1,
+    return {module,
+            name("block"),
+            true,
+            kRowBlock,
+            1,
             SequenceScratchBytes(geometry.row_length, geometry.steps,
                                  geometry.labels, kRowBlock)};
   }
@@ -200,8 +208,11 @@ KernelChoice ChooseKernel(const Job& job, const JobDescriptor& descriptor,
   const bool by_block = descriptor.row_length > warp_row;
   const int threads = by_block ? kRowBlock : kWarpThreadsOfHost;
   return {
-      module, name(by_block ? "block" : "warp"), by_block,
-      by_block ? kRowBlock : kWarpBlock, 1,
+      module,
+      name(by_block ? "block" : "warp"),
+      by_block,
+      by_block ? kRowBlock : kWarpBlock,
+      1,
       RowScratchBytes(TensorsOf(job), descriptor.row_length, threads, lane)};
 }
 

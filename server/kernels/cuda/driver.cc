@@ -31,8 +31,8 @@ absl::StatusOr<Functions> LoadDriver() {
   const auto find = [&](const char* symbol, auto* function) {
     void* const address = dlsym(library, symbol);
     if (address == nullptr) absl::StrAppend(&missing, " ", symbol);
-    *function = reinterpret_cast<std::remove_pointer_t<decltype(function)>>(
-        address);
+    *function =
+        reinterpret_cast<std::remove_pointer_t<decltype(function)>>(address);
   };
 #define LOSSD_DRIVER(name, symbol, parameters) find(symbol, &functions.name);
   LOSSD_DRIVER_FUNCTIONS
@@ -70,8 +70,7 @@ driver::Pointer AddressOf(const uint8_t* pointer) {
 
 class DriverDevice : public Device {
  public:
-  DriverDevice(const Functions& functions,
-               absl::Span<const KernelImage> images)
+  DriverDevice(const Functions& functions, absl::Span<const KernelImage> images)
       : functions_(functions), images_(images) {}
   ~DriverDevice() override {
     if (context_ == nullptr) return;
@@ -100,8 +99,8 @@ class DriverDevice : public Device {
     int major = 0, minor = 0;
     functions_.DeviceAttribute(&major, driver::kCapabilityMajor, ordinal_);
     functions_.DeviceAttribute(&minor, driver::kCapabilityMinor, ordinal_);
-    functions_.DeviceAttribute(&info_.multiprocessors,
-                               driver::kMultiprocessors, ordinal_);
+    functions_.DeviceAttribute(&info_.multiprocessors, driver::kMultiprocessors,
+                               ordinal_);
     info_.name = absl::StrCat("cuda:", index);
     info_.model = model;
     info_.target = absl::StrCat("sm_", major, minor);
@@ -173,8 +172,8 @@ class DriverDevice : public Device {
     driver::LaunchAttribute attribute = {};
     attribute.id = driver::kClusterDimension;
     attribute.value.cluster = {static_cast<unsigned>(launch.cluster), 1, 1};
-    const driver::LaunchConfig config = {
-        {blocks, 1, 1}, {threads, 1, 1}, 0, stream, &attribute, 1};
+    const driver::LaunchConfig config = {{blocks, 1, 1}, {threads, 1, 1}, 0,
+                                         stream,         &attribute,      1};
     return LOSSD_CALL_DRIVER(functions_, LaunchEx, &config, function,
                              parameters, nullptr);
   }
@@ -201,8 +200,8 @@ class DriverDevice : public Device {
         LOSSD_CALL_DRIVER(functions_, RecordEvent, end, stream));
     LOSSD_RETURN_IF_ERROR(Synchronize(stream));
     float milliseconds = 0;
-    LOSSD_RETURN_IF_ERROR(LOSSD_CALL_DRIVER(functions_, ElapsedTime,
-                                            &milliseconds, begin, end));
+    LOSSD_RETURN_IF_ERROR(
+        LOSSD_CALL_DRIVER(functions_, ElapsedTime, &milliseconds, begin, end));
     functions_.DestroyEvent(begin);
     functions_.DestroyEvent(end);
     return static_cast<double>(milliseconds);
@@ -225,8 +224,8 @@ class DriverDevice : public Device {
           LOSSD_CALL_DRIVER(functions_, LoadModule, &module, image.data));
     }
     driver::Function function = nullptr;
-    LOSSD_RETURN_IF_ERROR(LOSSD_CALL_DRIVER(
-        functions_, GetFunction, &function, module, launch.kernel.c_str()));
+    LOSSD_RETURN_IF_ERROR(LOSSD_CALL_DRIVER(functions_, GetFunction, &function,
+                                            module, launch.kernel.c_str()));
     kernels_[launch.kernel] = function;
     return function;
   }

@@ -25,9 +25,9 @@ struct KernelImage {
 };
 
 // The devices that the driver shows this process, which heeds
-// CUDA_VISIBLE_DEVICES; a MIG slice is one. A module is loaded when the first of
-// its kernels runs. `images` must outlive them. FAILED_PRECONDITION if there is
-// no driver, or no device.
+// CUDA_VISIBLE_DEVICES; a MIG slice is one. A module is loaded when the first
+// of its kernels runs. `images` must outlive them. FAILED_PRECONDITION if there
+// is no driver, or no device.
 absl::StatusOr<std::vector<std::unique_ptr<Device>>> OpenDevices(
     absl::Span<const KernelImage> images);
 

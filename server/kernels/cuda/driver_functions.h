@@ -51,38 +51,37 @@ struct LaunchConfig {
 };
 
 // LOSSD_DRIVER(our name, the library's, parameters)
-#define LOSSD_DRIVER_FUNCTIONS                                               \
-  LOSSD_DRIVER(Init, "cuInit", (unsigned))                                   \
-  LOSSD_DRIVER(DeviceCount, "cuDeviceGetCount", (int*))                      \
-  LOSSD_DRIVER(GetDevice, "cuDeviceGet", (Ordinal*, int))                    \
-  LOSSD_DRIVER(DeviceName, "cuDeviceGetName", (char*, int, Ordinal))         \
-  LOSSD_DRIVER(DeviceAttribute, "cuDeviceGetAttribute", (int*, int, Ordinal)) \
-  LOSSD_DRIVER(DeviceMemory, "cuDeviceTotalMem_v2", (size_t*, Ordinal))      \
-  LOSSD_DRIVER(SetContextFlags, "cuDevicePrimaryCtxSetFlags_v2",             \
-               (Ordinal, unsigned))                                          \
-  LOSSD_DRIVER(RetainContext, "cuDevicePrimaryCtxRetain",                    \
-               (Context*, Ordinal))                                          \
-  LOSSD_DRIVER(ReleaseContext, "cuDevicePrimaryCtxRelease_v2", (Ordinal))    \
-  LOSSD_DRIVER(SetCurrent, "cuCtxSetCurrent", (Context))                     \
-  LOSSD_DRIVER(LoadModule, "cuModuleLoadData", (Module*, const void*))       \
-  LOSSD_DRIVER(UnloadModule, "cuModuleUnload", (Module))                     \
-  LOSSD_DRIVER(GetFunction, "cuModuleGetFunction",                           \
-               (Function*, Module, const char*))                             \
-  LOSSD_DRIVER(Allocate, "cuMemAlloc_v2", (Pointer*, size_t))                \
-  LOSSD_DRIVER(Free, "cuMemFree_v2", (Pointer))                              \
-  LOSSD_DRIVER(AllocateHost, "cuMemHostAlloc", (void**, size_t, unsigned))   \
-  LOSSD_DRIVER(FreeHost, "cuMemFreeHost", (void*))                           \
-  LOSSD_DRIVER(CreateStream, "cuStreamCreate", (Stream*, unsigned))          \
-  LOSSD_DRIVER(DestroyStream, "cuStreamDestroy_v2", (Stream))                \
-  LOSSD_DRIVER(Synchronize, "cuStreamSynchronize", (Stream))                 \
-  LOSSD_DRIVER(CopyToDevice, "cuMemcpyHtoDAsync_v2",                         \
-               (Pointer, const void*, size_t, Stream))                       \
-  LOSSD_DRIVER(CopyToHost, "cuMemcpyDtoHAsync_v2",                           \
-               (void*, Pointer, size_t, Stream))                             \
-  LOSSD_DRIVER(CreateEvent, "cuEventCreate", (Event*, unsigned))             \
-  LOSSD_DRIVER(RecordEvent, "cuEventRecord", (Event, Stream))                \
-  LOSSD_DRIVER(ElapsedTime, "cuEventElapsedTime", (float*, Event, Event))    \
-  LOSSD_DRIVER(DestroyEvent, "cuEventDestroy_v2", (Event))                   \
+#define LOSSD_DRIVER_FUNCTIONS                                                 \
+  LOSSD_DRIVER(Init, "cuInit", (unsigned))                                     \
+  LOSSD_DRIVER(DeviceCount, "cuDeviceGetCount", (int*))                        \
+  LOSSD_DRIVER(GetDevice, "cuDeviceGet", (Ordinal*, int))                      \
+  LOSSD_DRIVER(DeviceName, "cuDeviceGetName", (char*, int, Ordinal))           \
+  LOSSD_DRIVER(DeviceAttribute, "cuDeviceGetAttribute", (int*, int, Ordinal))  \
+  LOSSD_DRIVER(DeviceMemory, "cuDeviceTotalMem_v2", (size_t*, Ordinal))        \
+  LOSSD_DRIVER(SetContextFlags, "cuDevicePrimaryCtxSetFlags_v2",               \
+               (Ordinal, unsigned))                                            \
+  LOSSD_DRIVER(RetainContext, "cuDevicePrimaryCtxRetain", (Context*, Ordinal)) \
+  LOSSD_DRIVER(ReleaseContext, "cuDevicePrimaryCtxRelease_v2", (Ordinal))      \
+  LOSSD_DRIVER(SetCurrent, "cuCtxSetCurrent", (Context))                       \
+  LOSSD_DRIVER(LoadModule, "cuModuleLoadData", (Module*, const void*))         \
+  LOSSD_DRIVER(UnloadModule, "cuModuleUnload", (Module))                       \
+  LOSSD_DRIVER(GetFunction, "cuModuleGetFunction",                             \
+               (Function*, Module, const char*))                               \
+  LOSSD_DRIVER(Allocate, "cuMemAlloc_v2", (Pointer*, size_t))                  \
+  LOSSD_DRIVER(Free, "cuMemFree_v2", (Pointer))                                \
+  LOSSD_DRIVER(AllocateHost, "cuMemHostAlloc", (void**, size_t, unsigned))     \
+  LOSSD_DRIVER(FreeHost, "cuMemFreeHost", (void*))                             \
+  LOSSD_DRIVER(CreateStream, "cuStreamCreate", (Stream*, unsigned))            \
+  LOSSD_DRIVER(DestroyStream, "cuStreamDestroy_v2", (Stream))                  \
+  LOSSD_DRIVER(Synchronize, "cuStreamSynchronize", (Stream))                   \
+  LOSSD_DRIVER(CopyToDevice, "cuMemcpyHtoDAsync_v2",                           \
+               (Pointer, const void*, size_t, Stream))                         \
+  LOSSD_DRIVER(CopyToHost, "cuMemcpyDtoHAsync_v2",                             \
+               (void*, Pointer, size_t, Stream))                               \
+  LOSSD_DRIVER(CreateEvent, "cuEventCreate", (Event*, unsigned))               \
+  LOSSD_DRIVER(RecordEvent, "cuEventRecord", (Event, Stream))                  \
+  LOSSD_DRIVER(ElapsedTime, "cuEventElapsedTime", (float*, Event, Event))      \
+  LOSSD_DRIVER(DestroyEvent, "cuEventDestroy_v2", (Event))                     \
   LOSSD_DRIVER(ErrorName, "cuGetErrorName", (Result, const char**))
 
 // The two ways to launch: the second is what devices with clusters come with.

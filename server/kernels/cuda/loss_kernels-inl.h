@@ -92,18 +92,17 @@ LOSSD_KERNEL(lossd::cuda::kRowBlock, 1,
 }
 
 #ifdef LOSSD_CLASS_ROWS
-#define LOSSD_CLASS_KERNELS(dtype, type)                              \
-  LOSSD_KERNEL(lossd::cuda::kWarpBlock, 4,                            \
-               LOSSD_NAME_OF(LOSSD_THIS_LOSS, class_warp_##dtype)) {  \
-    lossd::cuda::ClassRows<type, 1>::Run(batch,                       \
-                                         lossd::cuda::kWarpBlock);    \
-  }                                                                   \
-  LOSSD_KERNEL(lossd::cuda::kClassBlock, 3,                           \
-               LOSSD_NAME_OF(LOSSD_THIS_LOSS, class_team_##dtype)) {  \
-    constexpr int kWarps =                                            \
-        lossd::cuda::kClassBlock / lossd::cuda::kWarpThreads;         \
-    lossd::cuda::ClassRows<type, kWarps>::Run(                        \
-        batch, lossd::cuda::kClassBlock);                             \
+#define LOSSD_CLASS_KERNELS(dtype, type)                                  \
+  LOSSD_KERNEL(lossd::cuda::kWarpBlock, 4,                                \
+               LOSSD_NAME_OF(LOSSD_THIS_LOSS, class_warp_##dtype)) {      \
+    lossd::cuda::ClassRows<type, 1>::Run(batch, lossd::cuda::kWarpBlock); \
+  }                                                                       \
+  LOSSD_KERNEL(lossd::cuda::kClassBlock, 2,                               \
+               LOSSD_NAME_OF(LOSSD_THIS_LOSS, class_team_##dtype)) {      \
+    constexpr int kWarps =                                                \
+        lossd::cuda::kClassBlock / lossd::cuda::kWarpThreads;             \
+    lossd::cuda::ClassRows<type, kWarps>::Run(batch,                      \
+                                              lossd::cuda::kClassBlock);  \
   }
 LOSSD_CLASS_KERNELS(float16, lossd::Float16)
 LOSSD_CLASS_KERNELS(bfloat16, lossd::Bfloat16)

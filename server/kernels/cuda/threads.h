@@ -11,7 +11,6 @@
 #ifndef LOSSD_SERVER_KERNELS_CUDA_THREADS_H_
 #define LOSSD_SERVER_KERNELS_CUDA_THREADS_H_
 
-#include <cooperative_groups.h>
 #include <cuda_fp16.h>
 
 #include <cstdint>
@@ -55,37 +54,39 @@ LOSSD_FN void AtomicOr(uint32_t* to, uint32_t value) { atomicOr(to, value); }
 
 // Of the blocks of a cluster, which the device runs together. A cluster of one
 // is what any device has.
-LOSSD_FN int ClusterSize() {
 #if __CUDA_ARCH__ >= 900
-  return static_cast<int>(cooperative_groups::cluster_group::num_blocks());
-#else
-  return 1;
-#endif
+LOSSD_FN int ClusterSize() {
+  int size;
+  asm("mov.u32 %0, %%cluster_nctarank;" : "=r"(size));
+  return size;
 }
 LOSSD_FN int ClusterRank() {
-#if __CUDA_ARCH__ >= 900
-  return static_cast<int>(cooperative_groups::cluster_group::block_rank());
-#else
-  return 0;
-#endif
+  int rank;
+  asm("mov.u32 %0, %%cluster_ctarank;" : "=r"(rank));
+  return rank;
 }
 LOSSD_FN void SyncCluster(const char*, int) {
-#if __CUDA_ARCH__ >= 900
-  cooperative_groups::cluster_group::sync();
-#else
-  __syncthreads();
-#endif
+  asm volatile("barrier.cluster.arrive.aligned;" ::: "memory");
+  asm volatile("barrier.cluster.wait.aligned;" ::: "memory");
 }
 // Where a shared array of this block lies in block `rank` of the cluster.
 template <class T>
-LOSSD_FN T* OfClusterBlock(T* shared, int rank) {
-#if __CUDA_ARCH__ >= 900
-  return cooperative_groups::cluster_group::map_shared_rank(shared, rank);
-#else
-  (void)rank;
-  return shared;
-#endif
+LOSSD_FN const T* OfClusterBlock(const T* shared, int rank) {
+  uint64_t address;
+  asm("mapa.u64 %0, %1, %2;"
+      : "=l"(address)
+      : "l"(reinterpret_cast<uint64_t>(shared)), "r"(rank));
+  return reinterpret_cast<const T*>(address);
 }
+#else
+LOSSD_FN int ClusterSize() { return 1; }
+LOSSD_FN int ClusterRank() { return 0; }
+LOSSD_FN void SyncCluster(const char*, int) { __syncthreads(); }
+template <class T>
+LOSSD_FN const T* OfClusterBlock(const T* shared, int) {
+  return shared;
+}
+#endif
 
 LOSSD_FN float WidenHalf(Float16 x) {
   return __half2float(__ushort_as_half(x.bits));

@@ -17,6 +17,17 @@
 #include "loss_rows.inc"
 #undef LOSSD_LOSS
 
+#define LOSSD_CLASS_KERNELS(X)               \
+  X(lossd_cross_entropy_class_warp_float16)  \
+  X(lossd_cross_entropy_class_warp_bfloat16) \
+  X(lossd_cross_entropy_class_warp_float32)  \
+  X(lossd_cross_entropy_class_team_float16)  \
+  X(lossd_cross_entropy_class_team_bfloat16) \
+  X(lossd_cross_entropy_class_team_float32)
+#define LOSSD_DECLARE(name) extern "C" void name(const lossd::cuda::Batch&);
+LOSSD_CLASS_KERNELS(LOSSD_DECLARE)
+#undef LOSSD_DECLARE
+
 namespace lossd::simt {
 namespace {
 
@@ -31,6 +42,9 @@ std::map<std::string, KernelFunction> Kernels() {
       {"lossd_" #name "_block_double", lossd_##name##_block_double},
 #include "loss_rows.inc"
 #undef LOSSD_LOSS
+#define LOSSD_ENTRY(name) {#name, name},
+      LOSSD_CLASS_KERNELS(LOSSD_ENTRY)
+#undef LOSSD_ENTRY
   };
 }
 

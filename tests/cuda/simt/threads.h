@@ -72,8 +72,8 @@ inline void SyncCluster(const char* file, int line) {
   simt::Machine::Current().Sync(simt::Machine::Scope::kCluster, file, line);
 }
 template <class T>
-T* OfClusterBlock(T* shared, int rank) {
-  return reinterpret_cast<T*>(simt::Machine::Current().SharedOf(
+const T* OfClusterBlock(const T* shared, int rank) {
+  return reinterpret_cast<const T*>(simt::Machine::Current().SharedOf(
       reinterpret_cast<const char*>(shared), rank));
 }
 
