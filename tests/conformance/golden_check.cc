@@ -82,6 +82,41 @@ void ExpectResult(const GoldenCase& golden, const Result& result) {
 
 }  // namespace
 
+void ExpectSameAnswer(const Result& actual, const Result& expected,
+                      int64_t underflow) {
+  const auto same = [](const OwnedTensor& a, const OwnedTensor& b,
+                       const char* what) {
+    if (b.dtype != Dtype::kUnspecified) ExpectClose(a, ViewOf(b), what);
+  };
+  same(actual.loss_tensor, expected.loss_tensor, "loss");
+  same(actual.elementwise_losses, expected.elementwise_losses, "elementwise");
+  same(actual.probabilities, expected.probabilities, "probabilities");
+  same(actual.log_probabilities, expected.log_probabilities,
+       "log_probabilities");
+  same(actual.predicted_classes, expected.predicted_classes,
+       "predicted_classes");
+  ASSERT_EQ(actual.gradients.size(), expected.gradients.size());
+  for (size_t i = 0; i < actual.gradients.size(); ++i) {
+    same(actual.gradients[i].value, expected.gradients[i].value, "gradient");
+  }
+  ASSERT_EQ(actual.metrics.size(), expected.metrics.size());
+  for (size_t i = 0; i < actual.metrics.size(); ++i) {
+    EXPECT_TRUE(Close(actual.metrics[i].numerator,
+                      expected.metrics[i].numerator, Dtype::kFloat32))
+        << actual.metrics[i].name;
+  }
+  EXPECT_NEAR(
+      static_cast<double>(actual.gradient_underflow_count.value_or(-1)),
+      static_cast<double>(expected.gradient_underflow_count.value_or(-1)),
+      static_cast<double>(underflow));
+  EXPECT_EQ(actual.non_finite.input_nan, expected.non_finite.input_nan);
+  EXPECT_EQ(actual.non_finite.input_infinity,
+            expected.non_finite.input_infinity);
+  EXPECT_EQ(actual.non_finite.result_nan, expected.non_finite.result_nan);
+  EXPECT_EQ(actual.non_finite.result_infinity,
+            expected.non_finite.result_infinity);
+}
+
 std::vector<std::string> LossNames() {
   std::vector<std::string> names;
   for (const LossDefinition* loss : AllLosses()) {

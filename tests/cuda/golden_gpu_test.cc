@@ -3,7 +3,6 @@
 // Every golden vector of PyTorch 2.15.0, through the engine and the CUDA
 // backend, on the GPUs that the driver shows; and the same bits every time.
 
-#include <cstring>
 #include <memory>
 #include <string>
 #include <tuple>
@@ -17,6 +16,7 @@
 #include "server/kernels/cuda/kernel_images.h"
 #include "tests/conformance/golden_case.h"
 #include "tests/conformance/golden_check.h"
+#include "tests/cuda/answer_bytes.h"
 
 namespace lossd {
 namespace {
@@ -54,24 +54,6 @@ TEST_P(GoldenGpuTest, EveryCaseIsWithinPyTorchsTolerance) {
   CheckGoldenCases(std::get<0>(GetParam()), *engine_);
 }
 
-// The bytes of everything that an evaluation answers with.
-std::string BytesOf(const Result& result) {
-  std::string bytes;
-  const auto add = [&](const OwnedTensor& tensor) {
-    if (tensor.data.size() == 0) return;
-    bytes.append(reinterpret_cast<const char*>(tensor.data.data()),
-                 static_cast<size_t>(tensor.data.size()));
-  };
-  add(result.loss_tensor);
-  add(result.elementwise_losses);
-  for (const GradientValue& gradient : result.gradients) add(gradient.value);
-  for (const MetricValue& metric : result.metrics) {
-    bytes.append(reinterpret_cast<const char*>(&metric.numerator),
-                 sizeof(double));
-  }
-  return bytes;
-}
-
 TEST_P(GoldenGpuTest, BitsAreTheSameAloneAndInABatch) {
   std::vector<GoldenCase> cases = LoadGoldenCases(std::get<0>(GetParam()));
   std::vector<std::unique_ptr<Task>> alone, together;
@@ -89,7 +71,8 @@ TEST_P(GoldenGpuTest, BitsAreTheSameAloneAndInABatch) {
   }
   engine_->Run(batch);
   for (size_t i = 0; i < alone.size(); ++i) {
-    EXPECT_EQ(BytesOf(alone[i]->result), BytesOf(together[i]->result)) << i;
+    EXPECT_EQ(AnswerBytes(alone[i]->result), AnswerBytes(together[i]->result))
+        << i;
   }
 }
 

@@ -46,8 +46,6 @@ void Machine::Begin(int64_t first_block) {
   const size_t count = static_cast<size_t>(grid_.threads) * grid_.cluster;
   while (fibers_.size() < count) fibers_.push_back(std::make_unique<Fiber>());
   threads_.assign(count, Thread());
-  ready_.resize(count);
-  std::iota(ready_.begin(), ready_.end(), 0);
   for (size_t i = 0; i < count; ++i) {
     threads_[i].index = static_cast<int>(i) % grid_.threads;
     threads_[i].rank = static_cast<int>(i) / grid_.threads;
@@ -64,7 +62,49 @@ void Machine::Begin(int64_t first_block) {
   for (auto& arrays : shared_) {
     arrays[nullptr] = std::vector<char>(grid_.shared_bytes, kPoison);
   }
+  DrawOrder();
+  ready_.clear();
+  for (size_t i = 0; i < count; ++i) AddReady(static_cast<int>(i));
+  live_.assign(grid_.cluster, grid_.threads);
   failure_.clear();
+}
+
+void Machine::DrawOrder() {
+  priorities_.clear();
+  size_t together = 1;  // threads whose order is that of one draw
+  switch (random_() % 6) {
+    case 0:
+      break;
+    case 1:
+      together = kWarp;
+      break;
+    case 2:
+      together = static_cast<size_t>(grid_.threads);
+      break;
+    default:
+      return;
+  }
+  uint64_t draw = 0;
+  for (size_t i = 0; i < threads_.size(); ++i) {
+    if (i % together == 0) draw = random_() << 32;
+    priorities_.push_back(draw | (random_() & 0xffffffffu));
+  }
+}
+
+void Machine::AddReady(int thread) {
+  ready_.push_back({priorities_.empty() ? 0 : priorities_[thread], thread});
+  if (!priorities_.empty()) std::push_heap(ready_.begin(), ready_.end());
+}
+
+int Machine::TakeReady() {
+  if (priorities_.empty()) {
+    std::swap(ready_[random_() % ready_.size()], ready_.back());
+  } else {
+    std::pop_heap(ready_.begin(), ready_.end());
+  }
+  const int thread = ready_.back().second;
+  ready_.pop_back();
+  return thread;
 }
 
 absl::Status Machine::RunCluster(const std::function<void()>& kernel) {
@@ -72,18 +112,23 @@ absl::Status Machine::RunCluster(const std::function<void()>& kernel) {
   size_t left = threads_.size();
   while (left > 0) {
     if (ready_.empty()) return absl::InternalError(Stuck());
-    const size_t pick = random_() % ready_.size();
-    const int i = ready_[pick];
-    ready_[pick] = ready_.back();
-    ready_.pop_back();
+    const int i = TakeReady();
     running_ = &threads_[i];
     if (fibers_[i]->Resume()) {
       running_->done = true;
       --left;
+      if (--live_[running_->rank] == 0) PoisonShared(running_->rank);
     }
     if (!failure_.empty()) return absl::InternalError(failure_);
   }
   return absl::OkStatus();
+}
+
+// A block that has ended has no memory any more.
+void Machine::PoisonShared(int rank) {
+  for (auto& [key, array] : shared_[rank]) {
+    std::fill(array.begin(), array.end(), kPoison);
+  }
 }
 
 std::string Machine::Stuck() const {
@@ -128,8 +173,7 @@ void Machine::Wait(Barrier* barrier, const Site& site) {
   running_->waits_at = site;
   barrier->waiting.push_back(self);
   if (static_cast<int>(barrier->waiting.size()) == barrier->expected) {
-    ready_.insert(ready_.end(), barrier->waiting.begin(),
-                  barrier->waiting.end());
+    for (int thread : barrier->waiting) AddReady(thread);
     barrier->waiting.clear();
   }
   fibers_[self]->Suspend();

@@ -14,6 +14,7 @@
 #include <random>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -36,9 +37,11 @@ struct Grid {
 };
 
 // Runs kernels, a cluster of blocks at a time. A thread runs alone until it
-// waits at a barrier; then any that can go on is next, at random. Shared memory
-// is poisoned before each block. Not thread-safe: one launch at a time in the
-// process.
+// waits at a barrier; then another that can go on is next: any, or always the
+// first in an order of threads, warps or blocks, so that some run as far ahead
+// as barriers let them. What it is, and the order, is random for each cluster.
+// Shared memory is poisoned before each block and after it. Not thread-safe:
+// one launch at a time in the process.
 class Machine {
  public:
   explicit Machine(uint64_t seed) : random_(seed) {}
@@ -90,10 +93,14 @@ class Machine {
   };
 
   void Begin(int64_t first_block);
+  void DrawOrder();
+  void AddReady(int thread);
+  int TakeReady();
   absl::Status RunCluster(const std::function<void()>& kernel);
   void Wait(Barrier* barrier, const Site& site);
   Barrier* BarrierOf(Scope scope);
   std::string Stuck() const;
+  void PoisonShared(int rank);
 
   std::mt19937_64 random_;
   Grid grid_;
@@ -103,7 +110,10 @@ class Machine {
   std::vector<Thread> threads_;  // of the cluster
   std::vector<Barrier> warps_, exchanges_, blocks_;
   Barrier cluster_;
-  std::vector<int> ready_;
+  std::vector<std::pair<uint64_t, int>> ready_;  // priority and thread
+  // By thread: the greatest is next, in a heap; empty: any.
+  std::vector<uint64_t> priorities_;
+  std::vector<int> live_;  // threads of each block
   Thread* running_ = nullptr;
   std::vector<char> slots_;  // [threads][2]
   // By block of the cluster and key; each an own allocation, so that

@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The kernels for CUDA on a machine of fibers, beside the portable kernels: in
+// sizes on and beside every edge, and the same bits whatever runs first.
+
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "gtest/gtest.h"
+#include "server/engine/cpu_backend.h"
+#include "tests/conformance/golden_check.h"
+#include "tests/conformance/random_case.h"
+#include "tests/cuda/answer_bytes.h"
+#include "tests/cuda/class_case.h"
+#include "tests/cuda/simt/simt_engine.h"
+
+namespace lossd {
+namespace {
+
+std::unique_ptr<Engine> PortableEngine() {
+  std::vector<std::unique_ptr<Backend>> backends;
+  backends.push_back(MakeCpuBackend(1, "PORTABLE").value());
+  return std::make_unique<Engine>(EngineLimits(), std::move(backends),
+                                  DeviceClass::kCpu);
+}
+
+std::unique_ptr<Task> RunOn(const Engine& engine, const Evaluation& of) {
+  Violations violations;
+  std::unique_ptr<Task> task = engine.Prepare(of, &violations);
+  if (task == nullptr) return nullptr;
+  Task* tasks[] = {task.get()};
+  engine.Run(tasks);
+  return task;
+}
+
+void ExpectSame(const Engine& simt, const Engine& portable,
+                const Evaluation& evaluation, int64_t underflow = 0) {
+  const std::unique_ptr<Task> actual = RunOn(simt, evaluation);
+  const std::unique_ptr<Task> expected = RunOn(portable, evaluation);
+  ASSERT_EQ(actual == nullptr, expected == nullptr);
+  if (actual == nullptr) return;
+  ASSERT_EQ(actual->violations.count(), expected->violations.count())
+      << (actual->violations.empty()
+              ? ""
+              : actual->violations.kept()[0].description);
+  if (!expected->violations.empty()) return;
+  ExpectSameAnswer(actual->result, expected->result, underflow);
+}
+
+class SimtTest : public testing::TestWithParam<std::string> {};
+
+TEST_P(SimtTest, RandomCasesAreAsOnTheCpu) {
+  simt::Machine machine(simt::Seed());
+  const std::unique_ptr<Engine> portable = PortableEngine();
+  for (int64_t warp_row : {cuda::kWarpRow, int64_t{16}}) {
+    const auto engine = simt::MakeSimtEngine(&machine, warp_row);
+    for (const GoldenCase& c : RandomCases(*FindLoss(GetParam()))) {
+      SCOPED_TRACE(absl::StrCat(c.name, ", rows of a warp up to ", warp_row));
+      ExpectSame(*engine, *portable, c.evaluation);
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(EveryLoss, SimtTest, testing::ValuesIn(LossNames()),
+                         [](const auto& info) { return info.param; });
+
+class ClassRowTest : public testing::TestWithParam<Dtype> {};
+
+TEST_P(ClassRowTest, RowsOfEveryBinAreAsOnTheCpu) {
+  simt::Machine machine(simt::Seed());
+  const auto engine = simt::MakeSimtEngine(&machine);
+  const std::unique_ptr<Engine> portable = PortableEngine();
+  const int64_t edges[] = {8, 128, 1016, 1024, 1032, 8192, 8200, 20000, 33000};
+  for (int64_t classes : edges) {
+    for (const bool special : {false, true}) {
+      ClassCase::Shape shape;
+      shape.dtype = GetParam();
+      shape.classes = classes;
+      shape.rows = classes > 10000 ? 3 : 7;
+      shape.weighted = special;
+      shape.special = special;
+      const ClassCase of(shape);
+      SCOPED_TRACE(absl::StrCat(classes, special ? " special" : " plain"));
+      ExpectSame(*engine, *portable, of.evaluation());
+    }
+  }
+}
+
+TEST_P(ClassRowTest, GradientsThatVanishOrOverflowAreCounted) {
+  simt::Machine machine(simt::Seed());
+  const auto engine = simt::MakeSimtEngine(&machine);
+  const std::unique_ptr<Engine> portable = PortableEngine();
+  for (const float spread : {4.0f, 60.0f}) {
+    for (const double scale : {0.0, 1e-6, 3e4, -2.0}) {
+      ClassCase::Shape shape;
+      shape.dtype = GetParam();
+      shape.classes = 1544;
+      shape.rows = 5;
+      shape.spread = spread;
+      shape.scale = scale;
+      const ClassCase of(shape);
+      SCOPED_TRACE(absl::StrCat("spread ", spread, ", scale ", scale));
+      // The CPU has a factor for each 1024 elements, by which a few products
+      // are just not 0.
+      ExpectSame(*engine, *portable, of.evaluation(), 80);
+    }
+  }
+}
+
+TEST_P(ClassRowTest, WithoutClustersLongRowsAreABlocks) {
+  simt::Machine machine(simt::Seed());
+  const auto engine = simt::MakeSimtEngine(&machine, cuda::kWarpRow, 1);
+  const std::unique_ptr<Engine> portable = PortableEngine();
+  ClassCase::Shape shape;
+  shape.dtype = GetParam();
+  shape.classes = 9000;
+  shape.rows = 2;
+  const ClassCase of(shape);
+  ExpectSame(*engine, *portable, of.evaluation());
+}
+
+TEST_P(ClassRowTest, TheOrderOfThreadsDoesNotShow) {
+  ClassCase::Shape shape;
+  shape.dtype = GetParam();
+  shape.classes = 8200;
+  shape.rows = 3;
+  const ClassCase of(shape);
+  std::string first;
+  for (uint64_t seed = 1; seed <= 5; ++seed) {
+    simt::Machine machine(seed);
+    const auto engine = simt::MakeSimtEngine(&machine);
+    const std::string bytes =
+        AnswerBytes(RunOn(*engine, of.evaluation())->result);
+    if (seed == 1) first = bytes;
+    EXPECT_EQ(bytes, first) << seed;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(EveryDtype, ClassRowTest,
+                         testing::Values(Dtype::kFloat16, Dtype::kBfloat16,
+                                         Dtype::kFloat32),
+                         [](const auto& info) {
+                           return std::string(DtypeName(info.param));
+                         });
+
+}  // namespace
+}  // namespace lossd
