@@ -13,12 +13,14 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "server/base/clock.h"
 #include "server/base/status_macros.h"
 #include "server/config/settings.h"
 #include "server/engine/cpu_backend.h"
+#include "server/engine/cuda_backend.h"
 #include "server/engine/engine.h"
 #include "server/rpc/listen_address.h"
 #include "server/rpc/process_setup.h"
@@ -36,15 +38,38 @@ constexpr int kBadSettings = 2;
 // A buffer that is idle for this long, or up to twice as long, is let go.
 constexpr absl::Duration kTrimInterval = absl::Seconds(5);
 
-absl::StatusOr<std::unique_ptr<Engine>> MakeEngine(const Settings& settings) {
-  if (settings.default_device == Settings::DeviceClass::kCuda) {
-    return absl::FailedPreconditionError(
-        "default-device = cuda, but this server has no CUDA device");
+DeviceClass DefaultDevice(const Settings& settings) {
+  switch (settings.default_device) {
+    case Settings::DeviceClass::kCuda:
+      return DeviceClass::kCuda;
+    case Settings::DeviceClass::kAny:
+      return DeviceClass::kAny;
+    default:
+      return DeviceClass::kCpu;
   }
+}
+
+absl::StatusOr<std::unique_ptr<Engine>> MakeEngine(const Settings& settings,
+                                                   Log& log) {
   LOSSD_ASSIGN_OR_RETURN(std::unique_ptr<Backend> cpu,
                          MakeCpuBackend(settings.threads, settings.target));
   std::vector<std::unique_ptr<Backend>> backends;
   backends.push_back(std::move(cpu));
+  CudaOptions cuda_options;
+  cuda_options.on_failure = [&log](const std::string& device,
+                                   const absl::Status& why) {
+    log.Event(LogLevel::kError, "device out of service",
+              {{"device", device}, {"reason", std::string(why.message())}});
+  };
+  auto cuda = OpenCudaBackend(cuda_options);
+  if (cuda.ok()) {
+    backends.push_back(*std::move(cuda));
+  } else if (DefaultDevice(settings) == DeviceClass::kCuda) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("default-device = cuda, but this server has no CUDA "
+                     "device: ",
+                     cuda.status().message()));
+  }
   return std::make_unique<Engine>(
       EngineLimits{
           .max_elements = settings.limits.max_elements,
@@ -53,11 +78,7 @@ absl::StatusOr<std::unique_ptr<Engine>> MakeEngine(const Settings& settings) {
           .max_response_bytes = settings.limits.max_response_bytes,
           .max_scratch_bytes = settings.limits.max_scratch_bytes,
       },
-      std::move(backends),
-      settings.default_device == Settings::DeviceClass::kAny
-          ? DeviceClass::kAny
-          : DeviceClass::kCpu,
-      settings.max_idle_bytes);
+      std::move(backends), DefaultDevice(settings), settings.max_idle_bytes);
 }
 
 // Serves until a signal ends it, then drains. Buffers that stay idle for a
@@ -85,7 +106,7 @@ absl::Status Serve(const Settings& settings, Log& log) {
   PrometheusMetrics metrics;
   ExportProcessMetrics(metrics);
   LOSSD_ASSIGN_OR_RETURN(const std::unique_ptr<Engine> engine,
-                         MakeEngine(settings));
+                         MakeEngine(settings, log));
   LOSSD_ASSIGN_OR_RETURN(const std::unique_ptr<Server> server,
                          Server::Start({.settings = &settings,
                                         .engine = engine.get(),

@@ -10,6 +10,8 @@
 #include "absl/synchronization/mutex.h"
 #include "server/base/status_macros.h"
 #include "server/kernels/cuda/batch_plan.h"
+#include "server/kernels/cuda/driver.h"
+#include "server/kernels/cuda/kernel_images.h"
 
 namespace lossd {
 namespace {
@@ -249,6 +251,16 @@ std::unique_ptr<Backend> MakeCudaBackend(
     std::vector<std::unique_ptr<cuda::Device>> devices,
     const CudaOptions& options) {
   return std::make_unique<CudaBackend>(std::move(devices), options);
+}
+
+absl::StatusOr<std::unique_ptr<Backend>> OpenCudaBackend(
+    const CudaOptions& options) {
+  const auto images = cuda::KernelImages();
+  if (images.empty()) {
+    return absl::FailedPreconditionError("lossd was built without CUDA");
+  }
+  LOSSD_ASSIGN_OR_RETURN(auto devices, cuda::OpenDevices(images));
+  return MakeCudaBackend(std::move(devices), options);
 }
 
 }  // namespace lossd

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "server/engine/backend.h"
 #include "server/kernels/cuda/device.h"
 #include "server/kernels/cuda/launch_shape.h"
@@ -42,6 +43,12 @@ struct CudaOptions {
 // was computing is computed by another, once.
 std::unique_ptr<Backend> MakeCudaBackend(
     std::vector<std::unique_ptr<cuda::Device>> devices,
+    const CudaOptions& options);
+
+// The same on the GPUs that the CUDA driver shows, with the kernels of this
+// build. FAILED_PRECONDITION if there is none, or if the build has no kernels
+// for them.
+absl::StatusOr<std::unique_ptr<Backend>> OpenCudaBackend(
     const CudaOptions& options);
 
 }  // namespace lossd

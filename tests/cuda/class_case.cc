@@ -75,7 +75,7 @@ ClassCase::ClassCase(const Shape& shape) {
   for (int64_t c = 0; c < shape.classes; ++c) {
     AppendAs(shape.dtype, 0.5f + static_cast<float>(c % 5) / 4, &weight_);
   }
-  evaluation_.loss = FindLoss("cross_entropy");
+  evaluation_.loss = FindLoss(shape.loss);
   Arguments& arguments = evaluation_.arguments;
   arguments.parameters.resize(evaluation_.loss->schema.parameters.size());
   arguments.tensors[0] =

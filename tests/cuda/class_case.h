@@ -15,6 +15,8 @@ namespace lossd {
 class ClassCase {
  public:
   struct Shape {
+    // Or nll_loss, which has the same tensors.
+    const char* loss = "cross_entropy";
     Dtype dtype = Dtype::kFloat32;
     int64_t rows = 1;
     int64_t classes = 1;

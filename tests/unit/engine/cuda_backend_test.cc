@@ -1,0 +1,244 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "server/engine/cuda_backend.h"
+
+#include <memory>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "server/engine/engine.h"
+#include "tests/unit/engine/fake_device.h"
+
+namespace lossd {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+// An engine on fake devices.
+class CudaBackendTest : public testing::Test {
+ protected:
+  void Make(int devices, int64_t arena_bytes = int64_t{16} << 20) {
+    std::vector<std::unique_ptr<cuda::Device>> fakes;
+    for (int i = 0; i < devices; ++i) {
+      states_.push_back(std::make_shared<FakeDeviceState>());
+      fakes.push_back(
+          MakeFakeDevice("cuda:" + std::to_string(i), states_.back()));
+    }
+    CudaOptions options;
+    options.arena_bytes = arena_bytes;
+    options.on_failure = [this](const std::string& device,
+                                const absl::Status&) {
+      failures_.push_back(device);
+    };
+    std::vector<std::unique_ptr<Backend>> backends;
+    backends.push_back(MakeCudaBackend(std::move(fakes), options));
+    engine_ = std::make_unique<Engine>(EngineLimits(), std::move(backends),
+                                       DeviceClass::kCuda);
+  }
+
+  void Fail(int device, const std::string& call) {
+    absl::MutexLock lock(&states_[device]->mutex);
+    states_[device]->failing = call;
+  }
+  void Hold(int device, bool held) {
+    absl::MutexLock lock(&states_[device]->mutex);
+    states_[device]->held = held;
+  }
+  int LaunchesOf(int device) {
+    absl::MutexLock lock(&states_[device]->mutex);
+    return states_[device]->launches;
+  }
+  // Waits until that many threads wait for the device.
+  void AwaitInFlight(int device, int count) {
+    FakeDeviceState& state = *states_[device];
+    absl::MutexLock lock(&state.mutex);
+    const auto reached = [&]() ABSL_NO_THREAD_SAFETY_ANALYSIS {
+      return state.in_flight == count;
+    };
+    state.mutex.Await(absl::Condition(&reached));
+  }
+
+  // An evaluation of mse_loss over `elements` floats.
+  std::unique_ptr<Task> Prepare(int64_t elements) {
+    values_.resize(std::max(values_.size(), static_cast<size_t>(elements)));
+    TensorView view;
+    view.dtype = Dtype::kFloat32;
+    view.shape = {elements};
+    view.elements = elements;
+    view.data = reinterpret_cast<const uint8_t*>(values_.data());
+    Evaluation evaluation;
+    evaluation.loss = FindLoss("mse_loss");
+    evaluation.arguments.parameters.resize(
+        evaluation.loss->schema.parameters.size());
+    evaluation.arguments.tensors[0] = view;
+    evaluation.arguments.tensors[1] = view;
+    Violations violations;
+    return engine_->Prepare(evaluation, &violations);
+  }
+  std::unique_ptr<Task> Run(int64_t elements) {
+    std::unique_ptr<Task> task = Prepare(elements);
+    Task* tasks[] = {task.get()};
+    engine_->Run(tasks);
+    return task;
+  }
+  static Reason ReasonOf(const Task& task) {
+    return task.violations.empty() ? Reason{}
+                                   : task.violations.kept()[0].reason;
+  }
+
+  std::vector<std::shared_ptr<FakeDeviceState>> states_;
+  std::vector<std::string> failures_;
+  std::vector<float> values_ = std::vector<float>(1 << 22);
+  std::unique_ptr<Engine> engine_;
+};
+
+TEST_F(CudaBackendTest, ABatchOfOneLossIsOneLaunch) {
+  Make(1);
+  std::vector<std::unique_ptr<Task>> tasks;
+  std::vector<Task*> pointers;
+  for (int i = 0; i < 5; ++i) {
+    tasks.push_back(Prepare(100 + i));
+    pointers.push_back(tasks.back().get());
+  }
+  engine_->Run(pointers);
+  EXPECT_EQ(LaunchesOf(0), 1);
+  for (const auto& task : tasks) {
+    EXPECT_TRUE(task->violations.empty());
+    EXPECT_EQ(task->result.loss, 0.0);
+  }
+}
+
+TEST_F(CudaBackendTest, ABatchBeyondTheArenaIsSeveral) {
+  Make(1, int64_t{4} << 20);  // 2 MiB for a batch
+  std::vector<std::unique_ptr<Task>> tasks;
+  std::vector<Task*> pointers;
+  for (int i = 0; i < 4; ++i) {
+    tasks.push_back(Prepare(100000));  // 800 kB each
+    pointers.push_back(tasks.back().get());
+  }
+  engine_->Run(pointers);
+  EXPECT_EQ(LaunchesOf(0), 2);
+  for (const auto& task : tasks) EXPECT_TRUE(task->violations.empty());
+  absl::MutexLock lock(&states_[0]->mutex);
+  EXPECT_LE(states_[0]->most_device_bytes, int64_t{4} << 20);
+}
+
+TEST_F(CudaBackendTest, AnEvaluationBeyondTheArenaIsRefusedAlone) {
+  Make(1, int64_t{4} << 20);
+  const auto large = Run(1 << 20);
+  EXPECT_EQ(ReasonOf(*large), Reason::kDeviceMemory);
+  EXPECT_THAT(large->violations.kept()[0].description, HasSubstr("2097152"));
+  EXPECT_TRUE(Run(1000)->violations.empty());
+  EXPECT_TRUE(failures_.empty());
+}
+
+TEST_F(CudaBackendTest, MemoryThatTheDeviceLacksIsRefusedAndTheDeviceStays) {
+  Make(1);
+  {
+    absl::MutexLock lock(&states_[0]->mutex);
+    states_[0]->memory_bytes = 2 << 20;
+  }
+  EXPECT_EQ(ReasonOf(*Run(1 << 19)), Reason::kDeviceMemory);
+  EXPECT_TRUE(Run(1000)->violations.empty());
+  EXPECT_TRUE(failures_.empty());
+}
+
+class CudaFailureTest : public CudaBackendTest,
+                        public testing::WithParamInterface<const char*> {};
+
+TEST_P(CudaFailureTest, ADeviceThatFailsIsLeftAndAnotherTakesOver) {
+  Make(2);
+  Fail(0, GetParam());
+  Fail(1, "");
+  for (int i = 0; i < 4; ++i) EXPECT_TRUE(Run(1000)->violations.empty());
+  EXPECT_THAT(failures_, ElementsAre("cuda:0"));
+  EXPECT_LE(LaunchesOf(0), 1);
+  EXPECT_EQ(LaunchesOf(1), 4);
+}
+
+TEST_P(CudaFailureTest, TheLastDeviceThatFailsIsUnavailable) {
+  Make(1);
+  Fail(0, GetParam());
+  const auto task = Run(1000);
+  EXPECT_EQ(ReasonOf(*task), Reason::kDeviceFailed);
+  EXPECT_THAT(failures_, ElementsAre("cuda:0"));
+  // It is not tried again, even if it works again.
+  Fail(0, "");
+  EXPECT_EQ(ReasonOf(*Run(1000)), Reason::kDeviceFailed);
+}
+
+INSTANTIATE_TEST_SUITE_P(EveryCall, CudaFailureTest,
+                         testing::Values("Run", "Synchronize", "CopyToDevice",
+                                         "CopyToHost", "CreateStream",
+                                         "AllocateHost"),
+                         [](const auto& info) {
+                           return std::string(info.param);
+                         });
+
+TEST_F(CudaBackendTest, ABatchIsTriedOnTwoDevicesAtMost) {
+  Make(3);
+  Fail(0, "Run");
+  Fail(1, "Run");
+  Fail(2, "Run");
+  EXPECT_EQ(ReasonOf(*Run(1000)), Reason::kDeviceFailed);
+  EXPECT_EQ(failures_.size(), 2u);
+}
+
+TEST_F(CudaBackendTest, TwoBatchesAreInFlightAndTheThirdWaits) {
+  Make(1);
+  Hold(0, true);
+  std::vector<std::unique_ptr<Task>> tasks;
+  for (int i = 0; i < 3; ++i) tasks.push_back(Prepare(1000));
+  std::vector<std::thread> threads;
+  for (const auto& task : tasks) {
+    threads.emplace_back([this, &task] {
+      Task* pointers[] = {task.get()};
+      engine_->Run(pointers);
+    });
+  }
+  AwaitInFlight(0, 2);
+  EXPECT_EQ(LaunchesOf(0), 2);
+  Hold(0, false);
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(LaunchesOf(0), 3);
+  absl::MutexLock lock(&states_[0]->mutex);
+  EXPECT_EQ(states_[0]->most_in_flight, 2);
+}
+
+TEST_F(CudaBackendTest, TheDeviceWithTheFewestBatchesIsNext) {
+  Make(2);
+  Hold(0, true);
+  Hold(1, true);
+  std::vector<std::unique_ptr<Task>> tasks;
+  for (int i = 0; i < 2; ++i) tasks.push_back(Prepare(1000));
+  std::vector<std::thread> threads;
+  for (const auto& task : tasks) {
+    threads.emplace_back([this, &task] {
+      Task* pointers[] = {task.get()};
+      engine_->Run(pointers);
+    });
+  }
+  AwaitInFlight(0, 1);
+  AwaitInFlight(1, 1);
+  Hold(0, false);
+  Hold(1, false);
+  for (std::thread& thread : threads) thread.join();
+}
+
+TEST_F(CudaBackendTest, EverythingIsGivenBack) {
+  Make(1);
+  Run(1000);
+  engine_.reset();
+  absl::MutexLock lock(&states_[0]->mutex);
+  EXPECT_EQ(states_[0]->device_bytes, 0);
+  EXPECT_EQ(states_[0]->host_bytes, 0);
+  EXPECT_EQ(states_[0]->streams, 0);
+}
+
+}  // namespace
+}  // namespace lossd

@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "tests/unit/engine/fake_device.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+#include <map>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+
+namespace lossd {
+namespace {
+
+class FakeDevice : public cuda::Device {
+ public:
+  FakeDevice(const std::string& name, std::shared_ptr<FakeDeviceState> state)
+      : state_(std::move(state)) {
+    info_.name = name;
+    info_.target = "sm_90";
+    info_.multiprocessors = 2;
+  }
+
+  const cuda::DeviceInfo& info() const override { return info_; }
+
+  absl::StatusOr<uint8_t*> Allocate(int64_t bytes) override {
+    absl::MutexLock lock(&state_->mutex);
+    if (state_->device_bytes + bytes > state_->memory_bytes) {
+      return absl::ResourceExhaustedError("Allocate: out of memory");
+    }
+    state_->device_bytes += bytes;
+    state_->most_device_bytes =
+        std::max(state_->most_device_bytes, state_->device_bytes);
+    return Remember(bytes);
+  }
+  void Free(uint8_t* memory) override {
+    absl::MutexLock lock(&state_->mutex);
+    state_->device_bytes -= Forget(memory);
+  }
+  absl::StatusOr<uint8_t*> AllocateHost(int64_t bytes) override {
+    absl::MutexLock lock(&state_->mutex);
+    if (state_->failing == "AllocateHost") return Failure("AllocateHost");
+    state_->host_bytes += bytes;
+    return Remember(bytes);
+  }
+  void FreeHost(uint8_t* memory) override {
+    absl::MutexLock lock(&state_->mutex);
+    state_->host_bytes -= Forget(memory);
+  }
+
+  absl::StatusOr<Stream> CreateStream() override {
+    absl::MutexLock lock(&state_->mutex);
+    if (state_->failing == "CreateStream") return Failure("CreateStream");
+    ++state_->streams;
+    return this;
+  }
+  void DestroyStream(Stream) override {
+    absl::MutexLock lock(&state_->mutex);
+    --state_->streams;
+  }
+
+  absl::Status CopyToDevice(Stream, uint8_t* to, const uint8_t* from,
+                            int64_t bytes) override {
+    std::memcpy(to, from, static_cast<size_t>(bytes));
+    return Check("CopyToDevice");
+  }
+  absl::Status CopyToHost(Stream, uint8_t* to, const uint8_t*,
+                          int64_t bytes) override {
+    std::memset(to, 0, static_cast<size_t>(bytes));
+    return Check("CopyToHost");
+  }
+  absl::Status Run(Stream, const cuda::Launch&) override {
+    {
+      absl::MutexLock lock(&state_->mutex);
+      ++state_->launches;
+    }
+    return Check("Run");
+  }
+  absl::Status Synchronize(Stream) override {
+    absl::MutexLock lock(&state_->mutex);
+    state_->most_in_flight =
+        std::max(state_->most_in_flight, ++state_->in_flight);
+    const auto go_on = [this]() ABSL_NO_THREAD_SAFETY_ANALYSIS {
+      return !state_->held;
+    };
+    state_->mutex.Await(absl::Condition(&go_on));
+    --state_->in_flight;
+    return state_->failing == "Synchronize" ? Failure("Synchronize")
+                                            : absl::OkStatus();
+  }
+
+ private:
+  static absl::Status Failure(const char* call) {
+    return absl::UnavailableError(absl::StrCat(call, ": CUDA_ERROR_UNKNOWN"));
+  }
+  absl::Status Check(const char* call) {
+    absl::MutexLock lock(&state_->mutex);
+    return state_->failing == call ? Failure(call) : absl::OkStatus();
+  }
+
+  uint8_t* Remember(int64_t bytes) {
+    auto* memory = static_cast<uint8_t*>(
+        std::aligned_alloc(256, static_cast<size_t>(bytes + 255) / 256 * 256));
+    sizes_[memory] = bytes;
+    return memory;
+  }
+  int64_t Forget(uint8_t* memory) {
+    const int64_t bytes = sizes_.at(memory);
+    sizes_.erase(memory);
+    std::free(memory);
+    return bytes;
+  }
+
+  cuda::DeviceInfo info_;
+  const std::shared_ptr<FakeDeviceState> state_;
+  std::map<uint8_t*, int64_t> sizes_;  // under state_->mutex
+};
+
+}  // namespace
+
+std::unique_ptr<cuda::Device> MakeFakeDevice(
+    const std::string& name, std::shared_ptr<FakeDeviceState> state) {
+  return std::make_unique<FakeDevice>(name, std::move(state));
+}
+
+}  // namespace lossd

@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#ifndef LOSSD_TESTS_UNIT_ENGINE_FAKE_DEVICE_H_
+#define LOSSD_TESTS_UNIT_ENGINE_FAKE_DEVICE_H_
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/synchronization/mutex.h"
+#include "server/kernels/cuda/device.h"
+
+namespace lossd {
+
+// What a test sees of a fake device, and tells it to do. Thread-safe.
+struct FakeDeviceState {
+  absl::Mutex mutex;
+  int64_t device_bytes ABSL_GUARDED_BY(mutex) = 0;  // allocated now
+  int64_t most_device_bytes ABSL_GUARDED_BY(mutex) = 0;
+  int64_t host_bytes ABSL_GUARDED_BY(mutex) = 0;
+  int streams ABSL_GUARDED_BY(mutex) = 0;
+  int launches ABSL_GUARDED_BY(mutex) = 0;
+  int in_flight ABSL_GUARDED_BY(mutex) = 0;  // threads that synchronize
+  int most_in_flight ABSL_GUARDED_BY(mutex) = 0;
+  // Memory that there is.
+  int64_t memory_bytes ABSL_GUARDED_BY(mutex) = int64_t{1} << 30;
+  // The error of each call of that name from now on: "Run", "Synchronize",
+  // "CopyToDevice", "CopyToHost", "CreateStream" or "AllocateHost".
+  std::string failing ABSL_GUARDED_BY(mutex);
+  // Synchronize waits until it is false.
+  bool held ABSL_GUARDED_BY(mutex) = false;
+};
+
+// A device with the host's memory that computes nothing: every unit sum, output
+// and finding is 0.
+std::unique_ptr<cuda::Device> MakeFakeDevice(
+    const std::string& name, std::shared_ptr<FakeDeviceState> state);
+
+}  // namespace lossd
+
+#endif  // LOSSD_TESTS_UNIT_ENGINE_FAKE_DEVICE_H_
