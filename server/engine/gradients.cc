@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "server/base/broadcast.h"
 #include "server/base/ordered_sum.h"
 #include "server/engine/task_steps.h"
 #include "server/engine/validation.h"
@@ -35,24 +36,11 @@ bool IsBroadcast(const Evaluation& evaluation, const Geometry& geometry,
          KernelShape(evaluation, geometry);
 }
 
-// How far apart in a tensor of shape `from` neighbours in each dimension of
-// `to` are; 0 where `from` broadcasts.
-std::vector<int64_t> BroadcastStrides(const Shape& from, const Shape& to) {
-  std::vector<int64_t> strides(to.size(), 0);
-  int64_t stride = 1;
-  for (size_t i = 1; i <= from.size(); ++i) {
-    const int64_t size = from[from.size() - i];
-    strides[to.size() - i] = size == 1 ? 0 : stride;
-    stride *= size;
-  }
-  return strides;
-}
-
 // Sums `wide`, of shape `shape`, to the elements of a tensor of shape `view`:
 // each in the order of the linear index.
 std::vector<double> SumTo(const Shape& view, const Shape& shape,
                           const double* wide, int64_t sums) {
-  const std::vector<int64_t> strides = BroadcastStrides(view, shape);
+  const Shape strides = BroadcastStrides(view, shape);
   std::vector<CompensatedSum> totals(static_cast<size_t>(sums));
   std::vector<int64_t> subscripts(shape.size(), 0);
   const int64_t count = ElementCount(shape).value();

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
+#include "server/base/broadcast.h"
 #include "server/kernels/cuda/launch_shape.h"
 
 namespace lossd::cuda {
@@ -12,17 +13,6 @@ namespace {
 
 int TensorsOf(const Job& job) {
   return static_cast<int>(job.loss->schema.tensors.size());
-}
-
-// Steps through a tensor of shape `view` by the dimensions of `shape`.
-void SetSteps(const Shape& view, const Shape& shape,
-              TensorDescriptor* descriptor) {
-  int64_t step = 1;
-  for (size_t i = 1; i <= view.size(); ++i) {
-    const int64_t size = view[view.size() - i];
-    descriptor->steps[shape.size() - i] = size == 1 ? 0 : step;
-    step *= size;
-  }
 }
 
 TensorDescriptor TensorOf(const Job& job, const TensorView& tensor,
@@ -40,7 +30,8 @@ TensorDescriptor TensorOf(const Job& job, const TensorView& tensor,
     descriptor.layout = Layout::kDense;
   } else {
     descriptor.layout = Layout::kBroadcast;
-    SetSteps(view, geometry.loss_shape, &descriptor);
+    const Shape steps = BroadcastStrides(view, geometry.loss_shape);
+    std::copy(steps.begin(), steps.end(), descriptor.steps);
   }
   return descriptor;
 }
