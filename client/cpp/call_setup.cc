@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 
 namespace lossd {
 
@@ -19,6 +20,15 @@ absl::Status CheckSize(size_t actual, int64_t limit) {
       ": raise ClientOptions::max_message_bytes and the "
       "server's max_message_bytes, or split the evaluation along its first "
       "dimension and merge mean_numerator and mean_denominator"));
+}
+
+void SetDeadline(grpc::ClientContext& context, const CallOptions& options,
+                 absl::Duration default_timeout) {
+  const absl::Duration timeout = options.timeout.value_or(default_timeout);
+  const absl::Time deadline = std::min(options.deadline, absl::Now() + timeout);
+  if (deadline != absl::InfiniteFuture()) {
+    context.set_deadline(absl::ToChronoTime(deadline));
+  }
 }
 
 }  // namespace lossd

@@ -2,16 +2,24 @@
 #ifndef LOSSD_CLIENT_CPP_CALL_SETUP_H_
 #define LOSSD_CLIENT_CPP_CALL_SETUP_H_
 
+#include <grpcpp/client_context.h>
+
 #include <cstddef>
 #include <cstdint>
 
 #include "absl/status/status.h"
+#include "absl/time/time.h"
 #include "lossd/client.h"
 
 namespace lossd {
 
 // RESOURCE_EXHAUSTED if a request of `actual` bytes is over the client's limit.
 absl::Status CheckSize(size_t actual, int64_t limit);
+
+// Sets the earlier of the options' deadline and of their timeout, or of
+// `default_timeout` where they have none, from now on.
+void SetDeadline(grpc::ClientContext& context, const CallOptions& options,
+                 absl::Duration default_timeout);
 
 inline bool HasHints(const CallOptions& options) {
   return !options.request_id.empty() ||

@@ -31,11 +31,7 @@ constexpr char kHealthMethod[] = "/grpc.health.v1.Health/Check";
 // Sets what goes with the request: its deadline and its announced size.
 void Prepare(grpc::ClientContext& context, const CallOptions& options,
              absl::Duration default_timeout, size_t request_bytes) {
-  const absl::Duration timeout = options.timeout.value_or(default_timeout);
-  const absl::Time deadline = std::min(options.deadline, absl::Now() + timeout);
-  if (deadline != absl::InfiniteFuture()) {
-    context.set_deadline(absl::ToChronoTime(deadline));
-  }
+  SetDeadline(context, options, default_timeout);
   context.AddMetadata("lossd-request-bytes", absl::StrCat(request_bytes));
 }
 

@@ -63,12 +63,7 @@ class OpenStream final
         max_message_bytes_(max_message_bytes),
         options_(options),
         on_stop_(options.stop, [this] { context_.TryCancel(); }) {
-    const absl::Time deadline = std::min(
-        options.deadline,
-        absl::Now() + options.timeout.value_or(absl::InfiniteDuration()));
-    if (deadline != absl::InfiniteFuture()) {
-      context_.set_deadline(absl::ToChronoTime(deadline));
-    }
+    SetDeadline(context_, options, absl::InfiniteDuration());
     stream_ = ((*stub_).*Call::kPrepare)(&context_, &queue_);
     stream_->StartCall(Tag(kStarted));
   }
