@@ -303,9 +303,7 @@ class ClassRows {
     if (job.losses.data) {
       noticed_.Output(PutElement(job.losses, row, CanonicalLane(loss)));
     }
-    if (!job.unit_sums) return;
-    job.unit_sums[0 * job.units + row] = loss;
-    job.unit_sums[1 * job.units + row] = loss;
+    PutSums(job, row, loss, loss);
   }
 
   const int cluster_;

@@ -53,10 +53,7 @@ class ElementGroup {
       }
     }
     sum = WarpThreads::Sum(sum);
-    if (job_.unit_sums && WarpThreads::Rank() == 0) {
-      job_.unit_sums[0 * job_.units + leaf] = sum;
-      job_.unit_sums[1 * job_.units + leaf] = sum;
-    }
+    if (WarpThreads::Rank() == 0) PutSums(job_, leaf, sum, sum);
     noticed_.Report(job_.findings);
   }
 

@@ -358,9 +358,8 @@ class RowGroup {
       noticed_.Output(
           PutElement(job_->losses, index, CanonicalLane(result.loss)));
     }
+    PutSums(*job_, index, result.loss, result.total);
     if (!job_->unit_sums) return;
-    job_->unit_sums[0 * job_->units + index] = result.loss;
-    job_->unit_sums[1 * job_->units + index] = result.total;
     for (int i = 0; i < job_->metrics; ++i) {
       job_->unit_sums[(2 + i) * job_->units + index] = result.sums[i];
     }

@@ -130,9 +130,7 @@ class SequenceGroup {
     if (job_.losses.data) {
       noticed_.Output(PutElement(job_.losses, index_, loss));
     }
-    if (!job_.unit_sums) return;
-    job_.unit_sums[0 * job_.units + index_] = numerator;
-    job_.unit_sums[1 * job_.units + index_] = loss;
+    PutSums(job_, index_, numerator, loss);
   }
 
   const JobDescriptor& job_;

@@ -125,6 +125,15 @@ struct Noticed {
   }
 };
 
+// Writes the first two sums of a unit, in the order of UnitSum, if sums are
+// wanted.
+LOSSD_FN void PutSums(const JobDescriptor& job, int64_t unit, double numerator,
+                      double total) {
+  if (!job.unit_sums) return;
+  job.unit_sums[unit] = numerator;
+  job.unit_sums[job.units + unit] = total;
+}
+
 // The units of a batch that a group of threads G computes, one after another.
 template <class G>
 class Units {
