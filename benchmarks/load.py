@@ -90,6 +90,17 @@ def finish(process_output, cpu_before, server):
     return report
 
 
+def report_of(binaries, program, *flags):
+    """What one of the programs of benchmarks/ prints."""
+    done = subprocess.run(
+        [str(binaries / program), *flags],
+        stdout=subprocess.PIPE,
+        timeout=90,
+        check=True,
+    )
+    return json.loads(done.stdout)
+
+
 def run(binaries, server, payloads, seconds, *load, method=GRADIENT):
     """One load, such as run(..., "--concurrency=16"). Calls that fail are
     counted in its report."""

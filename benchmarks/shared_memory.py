@@ -4,13 +4,12 @@
 import contextlib
 import dataclasses
 import itertools
-import json
 import pathlib
-import subprocess
 import tempfile
 
 import calls
 import kernels
+import load
 import markdown
 import row
 import servers
@@ -71,22 +70,17 @@ def _in_process(context, target, kind):
 
 def _shared(context, sockets, way, in_flight):
     grpc, memory = sockets
-    done = subprocess.run(
-        [
-            str(context.binaries / "shared_load"),
-            f"--address=unix:{grpc}",
-            f"--memory=unix:{memory}",
-            f"--rows={ROWS}",
-            f"--classes={CLASSES}",
-            f"--in-flight={in_flight}",
-            f"--seconds={context.seconds / 2}",
-            *(["--stream"] if way == "stream" else []),
-        ],
-        stdout=subprocess.PIPE,
-        timeout=60,
-        check=True,
+    return load.report_of(
+        context.binaries,
+        "shared_load",
+        f"--address=unix:{grpc}",
+        f"--memory=unix:{memory}",
+        f"--rows={ROWS}",
+        f"--classes={CLASSES}",
+        f"--in-flight={in_flight}",
+        f"--seconds={context.seconds / 2}",
+        *(["--stream"] if way == "stream" else []),
     )
-    return json.loads(done.stdout)
 
 
 def measure(context):

@@ -3,8 +3,6 @@
 
 import contextlib
 import dataclasses
-import json
-import subprocess
 import time
 
 import calls
@@ -77,20 +75,15 @@ def _unary(context, server, payloads, method, in_flight):
 
 
 def _stream(context, server, method, chunk_rows):
-    done = subprocess.run(
-        [
-            str(context.binaries / "row_load"),
-            f"--address={server.listen}",
-            f"--rows={ROWS}",
-            f"--classes={CLASSES}",
-            f"--chunk-rows={chunk_rows}",
-            *(["--gradient"] if method == "gradient" else []),
-        ],
-        stdout=subprocess.PIPE,
-        timeout=90,
-        check=True,
+    report = load.report_of(
+        context.binaries,
+        "row_load",
+        f"--address={server.listen}",
+        f"--rows={ROWS}",
+        f"--classes={CLASSES}",
+        f"--chunk-rows={chunk_rows}",
+        *(["--gradient"] if method == "gradient" else []),
     )
-    report = json.loads(done.stdout)
     if method == "gradient" and report["answer_bytes"] < report["input_bytes"]:
         raise RuntimeError(f"gradients are missing: {report}")
     return report["input_bytes"] / report["seconds"]

@@ -2,8 +2,6 @@
 """Many small evaluations over one stream, beside as many calls."""
 
 import contextlib
-import json
-import subprocess
 
 import calls
 import load
@@ -28,20 +26,16 @@ is to ComputeGradient with 16 calls in flight, in the same round.
 
 
 def _stream(context, server, payload, per_message, window):
-    done = subprocess.run(
-        [
-            str(context.binaries / "stream_load"),
-            f"--address={server.listen}",
-            f"--payload={payload}",
-            f"--per-message={per_message}",
-            f"--window={window}",
-            f"--seconds={context.seconds}",
-        ],
-        stdout=subprocess.PIPE,
-        timeout=60,
-        check=True,
+    report = load.report_of(
+        context.binaries,
+        "stream_load",
+        f"--address={server.listen}",
+        f"--payload={payload}",
+        f"--per-message={per_message}",
+        f"--window={window}",
+        f"--seconds={context.seconds}",
     )
-    return json.loads(done.stdout)["evaluations_per_s"]
+    return report["evaluations_per_s"]
 
 
 def measure(context):
