@@ -3,13 +3,9 @@
 #include "tests/integration/child_process.h"
 
 #include <fcntl.h>
-#include <netinet/in.h>
 #include <spawn.h>
-#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-#include <arpa/inet.h>
 
 #include <csignal>
 #include <cstdlib>
@@ -139,30 +135,5 @@ LossdProcess::LossdProcess(const std::vector<std::string>& flags)
 }
 
 LossdProcess::~LossdProcess() { unlink(port_file_.c_str()); }
-
-std::string HttpGet(const std::string& host_port, const std::string& path) {
-  const std::pair<std::string, std::string> address =
-      absl::StrSplit(host_port, ':');
-  sockaddr_in target = {};
-  target.sin_family = AF_INET;
-  target.sin_port =
-      htons(static_cast<uint16_t>(std::atoi(address.second.c_str())));
-  inet_pton(AF_INET, address.first.c_str(), &target.sin_addr);
-  const int fd = socket(AF_INET, SOCK_STREAM, 0);
-  std::string answer;
-  if (connect(fd, reinterpret_cast<sockaddr*>(&target), sizeof(target)) == 0) {
-    const std::string request =
-        absl::StrCat("GET ", path, " HTTP/1.1\r\nHost: ", host_port,
-                     "\r\nConnection: close\r\n\r\n");
-    EXPECT_EQ(write(fd, request.data(), request.size()),
-              static_cast<ssize_t>(request.size()));
-    char buffer[4096];
-    for (ssize_t n = 0; (n = read(fd, buffer, sizeof(buffer))) > 0;) {
-      answer.append(buffer, static_cast<size_t>(n));
-    }
-  }
-  close(fd);
-  return answer;
-}
 
 }  // namespace lossd

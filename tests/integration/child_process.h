@@ -63,9 +63,6 @@ class LossdProcess {
   std::string admin_;
 };
 
-// The status line and the body that a plain HTTP server answers.
-std::string HttpGet(const std::string& host_port, const std::string& path);
-
 }  // namespace lossd
 
 #endif  // LOSSD_TESTS_INTEGRATION_CHILD_PROCESS_H_

@@ -17,6 +17,7 @@
 #include "tests/conformance/random_case.h"
 #include "tests/integration/child_process.h"
 #include "tests/integration/golden_request.h"
+#include "tests/integration/http_get.h"
 
 namespace lossd {
 namespace {

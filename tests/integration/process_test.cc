@@ -30,6 +30,7 @@
 #include "gtest/gtest.h"
 #include "lossd/v1/loss_service.grpc.pb.h"
 #include "tests/integration/child_process.h"
+#include "tests/integration/http_get.h"
 
 namespace lossd {
 namespace {
@@ -199,8 +200,8 @@ TEST(ProcessTest, MemoryOfALoadIsGivenBack) {
   RecordProperty("idle_kib", static_cast<int>(idle >> 10));
   RecordProperty("loaded_kib", static_cast<int>(loaded >> 10));
   RecordProperty("after_kib", static_cast<int>(after >> 10));
-  EXPECT_LE(after, bound)
-      << "it was " << idle << " before the load and " << loaded << " after it";
+  EXPECT_LE(after, bound) << "it was " << idle << " before the load and "
+                          << loaded << " after it";
 }
 
 TEST(ProcessTest, ABusyPortIsAnErrorThatNamesIt) {
