@@ -81,7 +81,7 @@ class Meter {
       Job* const jobs[] = {&task->job};
       for (auto _ : state) {
         task->job.findings = {};
-        task->backend->Run(jobs, [](size_t) {});
+        task->backend->Run(jobs, [](const Completion&) {});
         benchmark::ClobberMemory();
       }
     }
@@ -116,7 +116,7 @@ class Meter {
 
   const Engine& EngineOf(const Point& point) {
     if (engine_ == nullptr || engine_threads_ != point.threads ||
-        engine_->backends()[0]->target() != point.target) {
+        engine_->backends()[0]->devices()[0].target != point.target) {
       std::vector<std::unique_ptr<Backend>> backends;
       backends.push_back(MakeCpuBackend(point.threads, point.target).value());
       engine_ = std::make_unique<Engine>(Limits(), std::move(backends),

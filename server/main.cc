@@ -14,6 +14,8 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/string_view.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "server/base/clock.h"
@@ -39,14 +41,9 @@ constexpr int kBadSettings = 2;
 constexpr absl::Duration kTrimInterval = absl::Seconds(5);
 
 DeviceClass DefaultDevice(const Settings& settings) {
-  switch (settings.default_device) {
-    case Settings::DeviceClass::kCuda:
-      return DeviceClass::kCuda;
-    case Settings::DeviceClass::kAny:
-      return DeviceClass::kAny;
-    default:
-      return DeviceClass::kCpu;
-  }
+  return settings.default_device == Settings::DeviceClass::kCuda
+             ? DeviceClass::kCuda
+             : DeviceClass::kCpu;
 }
 
 absl::StatusOr<std::unique_ptr<Engine>> MakeEngine(const Settings& settings,
@@ -56,9 +53,11 @@ absl::StatusOr<std::unique_ptr<Engine>> MakeEngine(const Settings& settings,
   std::vector<std::unique_ptr<Backend>> backends;
   backends.push_back(std::move(cpu));
   CudaOptions cuda_options;
+  cuda_options.arena_bytes = settings.cuda.memory_bytes;
+  cuda_options.batches_in_flight = settings.cuda.batches_in_flight;
   cuda_options.on_failure = [&log](const std::string& device,
                                    const absl::Status& why) {
-    log.Event(LogLevel::kError, "device out of service",
+    log.Event(LogLevel::kError, "device_out_of_service",
               {{"device", device}, {"reason", std::string(why.message())}});
   };
   auto cuda = OpenCudaBackend(cuda_options);
@@ -79,6 +78,17 @@ absl::StatusOr<std::unique_ptr<Engine>> MakeEngine(const Settings& settings,
           .max_scratch_bytes = settings.limits.max_scratch_bytes,
       },
       std::move(backends), DefaultDevice(settings), settings.max_idle_bytes);
+}
+
+// Such as "cpu:0,cuda:0".
+std::string DeviceNames(const Engine& engine) {
+  std::vector<absl::string_view> names;
+  for (const auto& backend : engine.backends()) {
+    for (const DeviceDescription& device : backend->devices()) {
+      names.push_back(device.name);
+    }
+  }
+  return absl::StrJoin(names, ",");
 }
 
 // Serves until a signal ends it, then drains. Buffers that stay idle for a
@@ -127,7 +137,8 @@ absl::Status Serve(const Settings& settings, Log& log) {
              {"listen_unix", address_of("listen_unix")},
              {"admin", address_of("admin")},
              {"shared_memory", address_of("shared_memory")},
-             {"target", engine->backends()[0]->target()},
+             {"target", engine->backends()[0]->devices()[0].target},
+             {"devices", DeviceNames(*engine)},
              {"threads", settings.threads},
              {"instance", settings.instance},
              {"version", ServerVersion()}});

@@ -116,6 +116,17 @@ std::string Bytes(int64_t bytes) {
   return absl::StrCat(bytes, " bytes");
 }
 
+std::string DeviceText(const v1::DeviceInfo& device,
+                       v1::Device default_device) {
+  const bool cpu = device.device() == v1::DEVICE_CPU;
+  return absl::StrCat(device.name(), ", ", device.model(),
+                      device.model().empty() ? "" : ", ", device.target(), ", ",
+                      device.parallelism(),
+                      cpu ? " threads" : " multiprocessors",
+                      device.device() == default_device ? " (default)" : "",
+                      device.in_service() ? "" : ": out of service");
+}
+
 }  // namespace
 
 std::string LossTable(const v1::ListLossesResponse& losses) {
@@ -231,12 +242,7 @@ std::string InfoPage(const v1::GetServerInfoResponse& info) {
                           info.numerics_version()));
   AppendLine(text, "instance", info.instance());
   for (const v1::DeviceInfo& device : info.devices()) {
-    AppendLine(
-        text, "device",
-        absl::StrCat(
-            device.name(), ", ", device.target(), ", ", device.parallelism(),
-            " threads",
-            device.device() == info.default_device() ? " (default)" : ""));
+    AppendLine(text, "device", DeviceText(device, info.default_device()));
   }
   const v1::Limits& limits = info.limits();
   absl::StrAppend(&text, "\nLimits:\n");

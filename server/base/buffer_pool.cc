@@ -9,6 +9,7 @@
 #include <bit>
 #include <cstdlib>
 #include <cstring>
+#include <utility>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
@@ -69,26 +70,13 @@ uint8_t* Map(int64_t bytes) {
   return begin + before;
 }
 
-uint8_t* Make(int64_t bytes) {
-  return bytes >= BufferPool::kMappedBytes ? Map(bytes)
-                                           : AlignedBuffer::FromHeap(bytes);
-}
-
-void Destroy(uint8_t* p, int64_t bytes) {
-  ASAN_UNPOISON_MEMORY_REGION(p, static_cast<size_t>(bytes));
-  if (bytes >= BufferPool::kMappedBytes) {
-    munmap(p, static_cast<size_t>(bytes));
-  } else {
-    std::free(p);
-  }
-}
-
 }  // namespace
 
 // The idle buffers of each step, the last one back first.
 class BufferPool::Shelves final : public BufferOwner {
  public:
-  explicit Shelves(int64_t max_idle_bytes) : max_idle_bytes_(max_idle_bytes) {}
+  Shelves(int64_t max_idle_bytes, std::shared_ptr<MappingObserver> observer)
+      : max_idle_bytes_(max_idle_bytes), observer_(std::move(observer)) {}
   ~Shelves() override {
     absl::MutexLock lock(&mutex_);
     for (int index = 0; index < kShelves; ++index) {
@@ -163,14 +151,34 @@ class BufferPool::Shelves final : public BufferOwner {
     size_t unused = 0;  // the least that were idle since the last Trim
   };
 
+  uint8_t* Make(int64_t bytes) {
+    if (bytes < kMappedBytes) return AlignedBuffer::FromHeap(bytes);
+    uint8_t* p = Map(bytes);
+    if (observer_ != nullptr) observer_->OnMap(p, bytes);
+    return p;
+  }
+
+  void Destroy(uint8_t* p, int64_t bytes) {
+    ASAN_UNPOISON_MEMORY_REGION(p, static_cast<size_t>(bytes));
+    if (bytes < kMappedBytes) {
+      std::free(p);
+      return;
+    }
+    if (observer_ != nullptr) observer_->OnUnmap(p, bytes);
+    munmap(p, static_cast<size_t>(bytes));
+  }
+
   const int64_t max_idle_bytes_;
+  const std::shared_ptr<MappingObserver> observer_;
   mutable absl::Mutex mutex_;
   std::array<Shelf, kShelves> shelves_ ABSL_GUARDED_BY(mutex_);
   Stats stats_ ABSL_GUARDED_BY(mutex_);
 };
 
-BufferPool::BufferPool(int64_t max_idle_bytes)
-    : shelves_(std::make_shared<Shelves>(max_idle_bytes)) {}
+BufferPool::BufferPool(int64_t max_idle_bytes,
+                       std::shared_ptr<MappingObserver> observer)
+    : shelves_(std::make_shared<Shelves>(max_idle_bytes, std::move(observer))) {
+}
 
 BufferPool::~BufferPool() = default;
 

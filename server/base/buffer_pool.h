@@ -10,6 +10,16 @@
 
 namespace lossd {
 
+// Is told of the mappings of a pool, such as to lock them in memory for a
+// device that copies by itself. Thread-safe.
+class MappingObserver {
+ public:
+  virtual ~MappingObserver() = default;
+  // These are there from now on, and: until now.
+  virtual void OnMap(uint8_t* data, int64_t bytes) = 0;
+  virtual void OnUnmap(uint8_t* data, int64_t bytes) = 0;
+};
+
 // Keeps the memory of large buffers between uses, because the first touch of
 // fresh memory costs several times what a kernel needs to fill it.
 //
@@ -36,8 +46,10 @@ class BufferPool {
     int64_t made = 0;
   };
 
-  // Keeps at most `max_idle_bytes` of idle buffers.
-  explicit BufferPool(int64_t max_idle_bytes);
+  // Keeps at most `max_idle_bytes` of idle buffers. `observer`, if there is
+  // one, lives as long as the last buffer.
+  explicit BufferPool(int64_t max_idle_bytes,
+                      std::shared_ptr<MappingObserver> observer = nullptr);
   ~BufferPool();
 
   BufferPool(const BufferPool&) = delete;

@@ -27,10 +27,12 @@ namespace lossd {
 namespace {
 
 constexpr int64_t kKiB = int64_t{1} << 10;
+constexpr int64_t kMiB = int64_t{1} << 20;
 constexpr int64_t kTiB = int64_t{1} << 40;
 constexpr int64_t kMaxElements = int64_t{1} << 40;
 constexpr double kMaxOperations = 1e18;
 constexpr int kMaxThreads = 1024;
+constexpr int kMaxCudaBatches = 64;
 // Protocol Buffers and gRPC count the bytes of a message in an int.
 constexpr int64_t kMaxMessageBytes = std::numeric_limits<int32_t>::max();
 
@@ -240,19 +242,27 @@ std::vector<OptionRow> ComputingOptions() {
   OptionRow threads =
       Count("threads", LOSSD_FIELD(threads), 0, kMaxThreads,
             "Threads that compute; 0 for as many as there are usable CPUs");
-  return InGroup("Computing",
-                 {std::move(threads),
-                  Count("io-threads", LOSSD_FIELD(io_threads), 0, kMaxThreads,
-                        "Threads that move bytes between connections and "
-                        "requests; 0 for one for every two of threads"),
-                  Bytes("max-idle-bytes", LOSSD_FIELD(max_idle_bytes), 0, kTiB,
-                        "Bytes of idle buffers kept for the next requests"),
-                  Choice<Device>("default-device", LOSSD_FIELD(default_device),
-                                 {{"cpu", Device::kCpu},
-                                  {"cuda", Device::kCuda},
-                                  {"any", Device::kAny}},
-                                 "What a call that names no device runs on"),
-                  std::move(target), std::move(instance)});
+  return InGroup(
+      "Computing",
+      {std::move(threads),
+       Count("io-threads", LOSSD_FIELD(io_threads), 0, kMaxThreads,
+             "Threads that move bytes between connections and "
+             "requests; 0 for one for every two of threads"),
+       Bytes("max-idle-bytes", LOSSD_FIELD(max_idle_bytes), 0, kTiB,
+             "Bytes of idle buffers kept for the next requests"),
+       Choice<Device>("default-device", LOSSD_FIELD(default_device),
+                      {{"cpu", Device::kCpu}, {"cuda", Device::kCuda}},
+                      "What a call that names no device runs on"),
+       std::move(target), std::move(instance)});
+}
+
+std::vector<OptionRow> GpuOptions() {
+  return InGroup(
+      "GPUs", {Bytes("cuda-memory-bytes", LOSSD_FIELD(cuda.memory_bytes), kMiB,
+                     kTiB, "Memory of each GPU for the batches in flight"),
+               Count("cuda-batches-in-flight",
+                     LOSSD_FIELD(cuda.batches_in_flight), 1, kMaxCudaBatches,
+                     "Batches in flight on each GPU, which share its memory")});
 }
 
 std::vector<OptionRow> SharedMemoryOptions() {

@@ -13,6 +13,7 @@ namespace lossd {
 // follows from Settings{}.
 std::vector<OptionRow> ListeningOptions();
 std::vector<OptionRow> ComputingOptions();
+std::vector<OptionRow> GpuOptions();
 std::vector<OptionRow> SharedMemoryOptions();
 std::vector<OptionRow> LoggingOptions();
 std::vector<OptionRow> DrainingOptions();

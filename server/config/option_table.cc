@@ -26,6 +26,7 @@ std::vector<OptionRow> OptionTable() {
   std::vector<OptionRow> table;
   Append(ListeningOptions(), table);
   Append(ComputingOptions(), table);
+  Append(GpuOptions(), table);
   Append(SharedMemoryOptions(), table);
   Append(LoggingOptions(), table);
   Append(DrainingOptions(), table);

@@ -24,8 +24,9 @@ namespace lossd {
 // ranges are in option_groups.cc and in --help. "0 means" holds for what is
 // written in a source: ParseSettings never returns such a 0.
 struct Settings {
-  // What an evaluation that names no device runs on; kAny leaves it to load.
-  enum class DeviceClass { kCpu, kCuda, kAny };
+  // What an evaluation that names no device runs on: never a matter of load,
+  // because the result can depend on it.
+  enum class DeviceClass { kCpu, kCuda };
   enum class LogLevel { kDebug, kInfo, kWarning, kError };
   enum class LogFormat { kText, kJson };
 
@@ -117,6 +118,14 @@ struct Settings {
   // best one. Only its form is checked here: which names exist is known to the
   // kernels.
   std::string target;
+
+  struct Cuda {
+    // Memory of each device for the batches in flight, all of them together.
+    int64_t memory_bytes = int64_t{4} << 30;
+    // Batches in flight on a device: the copies of one overlap the kernels of
+    // another.
+    int batches_in_flight = 2;
+  } cuda;
 
   LogLevel log_level = LogLevel::kInfo;
   LogFormat log_format = LogFormat::kText;

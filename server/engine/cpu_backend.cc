@@ -78,7 +78,7 @@ std::vector<size_t> Shares(const std::vector<Chunk>& chunks, int64_t grain) {
 class ChunkedJobs {
  public:
   ChunkedJobs(absl::Span<Job* const> jobs, int64_t grain,
-              absl::FunctionRef<void(size_t)> done)
+              absl::FunctionRef<void(const Completion&)> done)
       : jobs_(jobs), done_(done), remainders_(jobs.size()) {
     for (size_t i = 0; i < jobs.size(); ++i) {
       const size_t before = chunks_.size();
@@ -99,12 +99,12 @@ class ChunkedJobs {
       if (--remainder.chunks > 0) return;
     }
     job.findings.Merge(remainder.findings);
-    done_(chunk.index);
+    done_({.job = chunk.index});
   }
 
  private:
   const absl::Span<Job* const> jobs_;
-  const absl::FunctionRef<void(size_t)> done_;
+  const absl::FunctionRef<void(const Completion&)> done_;
   std::vector<Chunk> chunks_;
   absl::Mutex mutex_;
   std::vector<Remainder> remainders_ ABSL_GUARDED_BY(mutex_);
@@ -117,26 +117,35 @@ class CpuBackend : public Backend {
       : name_(std::move(name)),
         kernels_(kernels),
         grain_(grain),
-        pool_(threads) {}
+        pool_(threads) {
+    device_.name = "cpu:0";
+    device_.target = kernels.target;
+    device_.parallelism = pool_.threads();
+  }
 
   DeviceClass device_class() const override { return DeviceClass::kCpu; }
   std::string name() const override { return name_; }
-  std::string device() const override { return "cpu:0"; }
-  std::string target() const override { return kernels_.target; }
-  int parallelism() const override { return pool_.threads(); }
+  absl::Span<const DeviceDescription> devices() const override {
+    return {&device_, 1};
+  }
+  bool InService(size_t) const override { return true; }
+  int max_runs() const override { return pool_.threads(); }
+  std::shared_ptr<MappingObserver> mapping_observer() override {
+    return nullptr;
+  }
 
   void Run(absl::Span<Job* const> jobs,
-           absl::FunctionRef<void(size_t)> done) override {
+           absl::FunctionRef<void(const Completion&)> done) override {
     if (jobs.size() == 1 &&
         jobs[0]->units <= UnitsOfChunk(grain_, ElementsOf(*jobs[0]))) {
       // Nothing is there to share.
       Job& job = *jobs[0];
       if (job.units > 0) job.findings.Merge(kernels_.Run(job, 0, job.units));
-      done(0);
+      done({.job = 0});
       return;
     }
     for (size_t i = 0; i < jobs.size(); ++i) {
-      if (jobs[i]->units == 0) done(i);
+      if (jobs[i]->units == 0) done({.job = i});
     }
     ChunkedJobs chunked(jobs, grain_, done);
     const std::vector<Chunk>& chunks = chunked.chunks();
@@ -151,6 +160,7 @@ class CpuBackend : public Backend {
 
  private:
   const std::string name_;
+  DeviceDescription device_;
   const KernelTable kernels_;
   const int64_t grain_;
   WorkerPool pool_;

@@ -3,12 +3,14 @@
 #include "server/engine/cuda_backend.h"
 
 #include <algorithm>
+#include <set>
 #include <utility>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
 #include "server/base/status_macros.h"
+#include "server/engine/cuda_lane.h"
 #include "server/kernels/cuda/batch_plan.h"
 #include "server/kernels/cuda/driver.h"
 #include "server/kernels/cuda/kernel_images.h"
@@ -19,100 +21,42 @@ namespace {
 using cuda::BatchPlan;
 using cuda::Device;
 
-// The least that a buffer grows to, so that small batches do not make it grow
-// many times.
-constexpr int64_t kLeastBytes = int64_t{1} << 20;
-
-// Memory of one kind that grows to what the largest batch has needed.
-class GrowingMemory {
+// Locks what a pool maps, so that devices copy from and to it by themselves.
+// Thread-safe.
+class Pins final : public MappingObserver {
  public:
-  enum class Kind { kDevice, kHost };
-  GrowingMemory(Device* device, Kind kind) : device_(device), kind_(kind) {}
-  GrowingMemory(const GrowingMemory&) = delete;
-  GrowingMemory& operator=(const GrowingMemory&) = delete;
-  ~GrowingMemory() { Release(); }
+  explicit Pins(Device* device) : device_(device) {}
 
-  // At least `bytes`, less than `limit`. What was there before is lost.
-  absl::Status Reserve(int64_t bytes, int64_t limit) {
-    if (bytes <= size_) return absl::OkStatus();
-    Release();
-    int64_t size = kLeastBytes;
-    while (size < bytes) size *= 2;
-    size = std::max(bytes, std::min(size, limit));
-    auto memory = kind_ == Kind::kDevice ? device_->Allocate(size)
-                                         : device_->AllocateHost(size);
-    if (!memory.ok()) return memory.status();
-    data_ = *memory;
-    size_ = size;
-    return absl::OkStatus();
+  // Memory that a device cannot lock is copied all the same, only more slowly.
+  void OnMap(uint8_t* data, int64_t bytes) override {
+    absl::MutexLock lock(&mutex_);
+    if (device_ == nullptr || !device_->PinHost(data, bytes).ok()) return;
+    pinned_.insert(data);
   }
-  uint8_t* data() const { return data_; }
-
- private:
-  void Release() {
-    if (data_ == nullptr) return;
-    if (kind_ == Kind::kDevice) {
-      device_->Free(data_);
-    } else {
-      device_->FreeHost(data_);
-    }
-    data_ = nullptr;
-    size_ = 0;
+  void OnUnmap(uint8_t* data, int64_t) override {
+    absl::MutexLock lock(&mutex_);
+    if (pinned_.erase(data) > 0 && device_ != nullptr) device_->UnpinHost(data);
   }
-
-  Device* const device_;
-  const Kind kind_;
-  uint8_t* data_ = nullptr;
-  int64_t size_ = 0;
-};
-
-// What one batch in flight has of a device: a stream and memory. Used by one
-// thread at a time.
-class Lane {
- public:
-  explicit Lane(Device* device)
-      : device_(device),
-        memory_(device, GrowingMemory::Kind::kDevice),
-        upload_(device, GrowingMemory::Kind::kHost),
-        download_(device, GrowingMemory::Kind::kHost) {}
-  ~Lane() {
-    if (stream_ != nullptr) device_->DestroyStream(stream_);
-  }
-
-  // Computes a batch that needs at most `limit` bytes, and writes its results.
-  absl::Status Run(const BatchPlan& plan, int64_t limit) {
-    if (stream_ == nullptr) {
-      LOSSD_ASSIGN_OR_RETURN(stream_, device_->CreateStream());
-    }
-    LOSSD_RETURN_IF_ERROR(memory_.Reserve(plan.device_bytes(), limit));
-    LOSSD_RETURN_IF_ERROR(upload_.Reserve(plan.upload_bytes(), limit));
-    LOSSD_RETURN_IF_ERROR(download_.Reserve(plan.download_bytes(), limit));
-    uint8_t* const base = memory_.data();
-    plan.Write(base, upload_.data());
-    LOSSD_RETURN_IF_ERROR(device_->CopyToDevice(stream_, base, upload_.data(),
-                                                plan.upload_bytes()));
-    for (const cuda::Launch& launch : plan.Launches(base)) {
-      LOSSD_RETURN_IF_ERROR(device_->Run(stream_, launch));
-    }
-    LOSSD_RETURN_IF_ERROR(device_->CopyToHost(stream_, download_.data(),
-                                              base + plan.download_begin(),
-                                              plan.download_bytes()));
-    LOSSD_RETURN_IF_ERROR(device_->Synchronize(stream_));
-    plan.Read(download_.data());
-    return absl::OkStatus();
+  // The device is about to go, and with it every lock.
+  void Forget() {
+    absl::MutexLock lock(&mutex_);
+    for (uint8_t* data : pinned_) device_->UnpinHost(data);
+    pinned_.clear();
+    device_ = nullptr;
   }
 
  private:
-  Device* const device_;
-  Device::Stream stream_ = nullptr;
-  GrowingMemory memory_, upload_, download_;
+  absl::Mutex mutex_;
+  Device* device_ ABSL_GUARDED_BY(mutex_);
+  std::set<uint8_t*> pinned_ ABSL_GUARDED_BY(mutex_);
 };
 
 // A device, and the lanes of it that nobody uses.
 struct Member {
+  size_t index = 0;
   std::unique_ptr<Device> device;
-  std::vector<std::unique_ptr<Lane>> lanes;
-  std::vector<Lane*> idle;
+  std::vector<std::unique_ptr<CudaLane>> lanes;
+  std::vector<CudaLane*> idle;
   bool in_service = true;
 };
 
@@ -122,36 +66,58 @@ class CudaBackend : public Backend {
               const CudaOptions& options)
       : options_(options),
         limit_(options.arena_bytes / options.batches_in_flight) {
+    pins_ = std::make_shared<Pins>(devices[0].get());
     absl::MutexLock lock(&mutex_);
     for (std::unique_ptr<Device>& device : devices) {
+      const cuda::DeviceInfo& info = device->info();
+      descriptions_.push_back({.name = info.name,
+                               .model = info.model,
+                               .target = info.target,
+                               .parallelism = info.multiprocessors,
+                               .max_evaluation_bytes = limit_});
       Member member;
+      member.index = members_.size();
       for (int i = 0; i < options.batches_in_flight; ++i) {
-        member.lanes.push_back(std::make_unique<Lane>(device.get()));
+        member.lanes.push_back(std::make_unique<CudaLane>(device.get()));
         member.idle.push_back(member.lanes.back().get());
       }
-      absl::StrAppend(&names_, names_.empty() ? "" : ",", device->info().name);
-      targets_ = device->info().target;
-      parallelism_ += device->info().multiprocessors;
       member.device = std::move(device);
       members_.push_back(std::move(member));
     }
   }
+  ~CudaBackend() override { pins_->Forget(); }
 
   DeviceClass device_class() const override { return DeviceClass::kCuda; }
   std::string name() const override { return "cuda"; }
-  std::string device() const override { return names_; }
-  std::string target() const override { return targets_; }
-  int parallelism() const override { return parallelism_; }
+  absl::Span<const DeviceDescription> devices() const override {
+    return descriptions_;
+  }
+  bool InService(size_t device) const override {
+    absl::MutexLock lock(&mutex_);
+    return members_[device].in_service;
+  }
+  int max_runs() const override {
+    absl::MutexLock lock(&mutex_);
+    int runs = 0;
+    for (const Member& member : members_) {
+      if (member.in_service) runs += options_.batches_in_flight;
+    }
+    return runs;
+  }
+  std::shared_ptr<MappingObserver> mapping_observer() override { return pins_; }
 
   void Run(absl::Span<Job* const> jobs,
-           absl::FunctionRef<void(size_t)> done) override {
+           absl::FunctionRef<void(const Completion&)> done) override {
     // The largest batches that fit, in order.
     size_t begin = 0;
     while (begin < jobs.size()) {
       size_t count = jobs.size() - begin;
       while (count > 1 && !Fits(jobs.subspan(begin, count))) count /= 2;
-      RunBatch(jobs.subspan(begin, count));
-      for (size_t i = begin; i < begin + count; ++i) done(i);
+      Completion completion = RunBatch(jobs.subspan(begin, count));
+      for (size_t i = begin; i < begin + count; ++i) {
+        completion.job = i;
+        done(completion);
+      }
       begin += count;
     }
   }
@@ -160,7 +126,7 @@ class CudaBackend : public Backend {
   // A lane of a member, in use.
   struct Lease {
     Member* member = nullptr;
-    Lane* lane = nullptr;
+    CudaLane* lane = nullptr;
   };
 
   bool Fits(absl::Span<Job* const> jobs) const {
@@ -177,7 +143,8 @@ class CudaBackend : public Backend {
     return BatchPlan(jobs, options);
   }
 
-  void RunBatch(absl::Span<Job* const> jobs) {
+  Completion RunBatch(absl::Span<Job* const> jobs) {
+    Completion completion;
     absl::Status status;
     for (int attempt = 0; attempt < 2; ++attempt) {
       const Lease lease = Acquire();
@@ -186,20 +153,32 @@ class CudaBackend : public Backend {
         break;
       }
       const cuda::DeviceInfo& info = lease.member->device->info();
-      const BatchPlan plan = PlanOf(jobs, info);
-      status = plan.device_bytes() > limit_
-                   ? absl::ResourceExhaustedError(absl::StrCat(
-                         "the evaluation needs ", plan.device_bytes(),
-                         " bytes of device memory, and may have ", limit_))
-                   : lease.lane->Run(plan, limit_);
+      completion.device = lease.member->index;
+      const absl::StatusOr<absl::Duration> copying =
+          RunOn(*lease.lane, PlanOf(jobs, info));
+      status = copying.status();
       const bool failed = !status.ok() && !absl::IsResourceExhausted(status);
       Release(lease, failed);
-      if (!failed) break;
+      if (!failed) {
+        completion.copying = copying.value_or(absl::ZeroDuration());
+        break;
+      }
       options_.on_failure(info.name, status);
       status = absl::UnavailableError(
           absl::StrCat(info.name, " failed: ", status.message()));
     }
     for (Job* job : jobs) job->failure = status;
+    return completion;
+  }
+
+  absl::StatusOr<absl::Duration> RunOn(CudaLane& lane,
+                                       const BatchPlan& plan) const {
+    if (plan.device_bytes() > limit_) {
+      return absl::ResourceExhaustedError(
+          absl::StrCat("the evaluation needs ", plan.device_bytes(),
+                       " bytes of device memory, and may have ", limit_));
+    }
+    return lane.Run(plan, limit_);
   }
 
   bool HasIdleOrNone() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
@@ -225,7 +204,7 @@ class CudaBackend : public Backend {
       }
     }
     if (best == nullptr) return {};
-    Lane* lane = best->idle.back();
+    CudaLane* lane = best->idle.back();
     best->idle.pop_back();
     return {best, lane};
   }
@@ -238,10 +217,9 @@ class CudaBackend : public Backend {
 
   const CudaOptions options_;
   const int64_t limit_;  // of one batch
-  std::string names_;
-  std::string targets_;
-  int parallelism_ = 0;
-  absl::Mutex mutex_;
+  std::vector<DeviceDescription> descriptions_;
+  std::shared_ptr<Pins> pins_;
+  mutable absl::Mutex mutex_;
   std::vector<Member> members_ ABSL_GUARDED_BY(mutex_);
 };
 

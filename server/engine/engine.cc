@@ -141,7 +141,7 @@ void FindMean(Task* task) {
   job.units = task->units;
   job.unit_sums = DoublesOf(unit_sums);
   Job* const jobs[] = {&job};
-  task->backend->Run(jobs, [](size_t) {});
+  task->backend->Run(jobs, [](const Completion&) {});
   if (DescribeFailure(job, &task->violations)) return;
   const double denominator = task->geometry.mean_denominator;
   // Over 0 there is no mean, not an infinite one.
@@ -155,20 +155,50 @@ int64_t UnitsOf(const Geometry& geometry) {
                            : (geometry.element_count + kLeaf - 1) / kLeaf;
 }
 
+std::shared_ptr<MappingObserver> MappingObserverOf(
+    absl::Span<const std::unique_ptr<Backend>> backends) {
+  for (const std::unique_ptr<Backend>& backend : backends) {
+    if (auto observer = backend->mapping_observer()) return observer;
+  }
+  return nullptr;
+}
+
 }  // namespace
 
 Engine::Engine(const EngineLimits& limits,
                std::vector<std::unique_ptr<Backend>> backends,
-               DeviceClass default_device, int64_t max_idle_bytes)
+               DeviceClass default_device, int64_t max_idle_bytes,
+               const Clock* clock)
     : limits_(limits),
       backends_(std::move(backends)),
       default_device_(default_device),
-      pool_(std::make_unique<BufferPool>(max_idle_bytes)) {}
+      clock_(clock),
+      pool_(std::make_unique<BufferPool>(max_idle_bytes,
+                                         MappingObserverOf(backends_))) {
+  if (backends_.size() > 1) {
+    chooser_ = std::make_unique<BackendChooser>(backends_);
+  }
+}
+
+DeviceClass Engine::DeviceOf(const Evaluation& evaluation) const {
+  return evaluation.device == DeviceClass::kUnspecified ? default_device_
+                                                        : evaluation.device;
+}
+
+bool Engine::ServesDefault() const {
+  for (const std::unique_ptr<Backend>& backend : backends_) {
+    if (default_device_ != DeviceClass::kAny &&
+        default_device_ != backend->device_class()) {
+      continue;
+    }
+    if (Serves(*backend)) return true;
+  }
+  return false;
+}
 
 Backend* Engine::FindBackend(const Evaluation& evaluation,
                              Violations* violations) const {
-  DeviceClass device = evaluation.device;
-  if (device == DeviceClass::kUnspecified) device = default_device_;
+  const DeviceClass device = DeviceOf(evaluation);
   for (const std::unique_ptr<Backend>& backend : backends_) {
     if (device == DeviceClass::kAny || backend->device_class() == device) {
       return backend.get();
@@ -181,6 +211,21 @@ Backend* Engine::FindBackend(const Evaluation& evaluation,
                    " device: leave device unset, or ask for one that "
                    "GetServerInfo lists."));
   return nullptr;
+}
+
+void Engine::AssignBackend(Task* task) const {
+  if (chooser_ == nullptr || task->evaluation.validate_only) return;
+  const double operations = task->cost.operations;
+  size_t index = 0;
+  if (DeviceOf(task->evaluation) == DeviceClass::kAny) {
+    index =
+        chooser_->Choose(operations, task->input_bytes + task->response_bytes +
+                                         task->cost.scratch_bytes);
+    task->backend = backends_[index].get();
+  } else {
+    while (backends_[index].get() != task->backend) ++index;
+  }
+  task->load = chooser_->Give(index, operations);
 }
 
 std::unique_ptr<Task> Engine::Prepare(Evaluation evaluation,
@@ -221,6 +266,7 @@ std::unique_ptr<Task> Engine::Prepare(Evaluation evaluation,
   const auto losses = AllLosses();
   while (losses[task->loss_index] != &loss) ++task->loss_index;
   task->evaluation = std::move(evaluation);
+  AssignBackend(task.get());
   return task;
 }
 
@@ -235,11 +281,34 @@ void Engine::Run(absl::Span<Task* const> tasks,
     if (GradientNeedsMean(task->evaluation, task->geometry)) FindMean(task);
     jobs.push_back(&task->job);
   }
-  tasks[0]->backend->Run(jobs, [&](size_t index) {
-    const Job& job = tasks[index]->job;
-    FinishTask(tasks[index], [&](int sum) { return SumOfUnits(job, sum); });
-    done(index);
-  });
+  const auto finish = [&](const Completion& completion) {
+    Task* const task = tasks[completion.job];
+    task->device = completion.device;
+    task->copying = completion.copying;
+    FinishTask(task, [&](int sum) { return SumOfUnits(task->job, sum); });
+    task->load.Release();
+    done(completion.job);
+  };
+  if (chooser_ == nullptr) {
+    tasks[0]->backend->Run(jobs, finish);
+    return;
+  }
+  const absl::Time start = clock_->Now();
+  tasks[0]->backend->Run(jobs, finish);
+  RecordPace(tasks, clock_->Now() - start);
+}
+
+void Engine::RecordPace(absl::Span<Task* const> tasks,
+                        absl::Duration elapsed) const {
+  size_t index = 0;
+  while (backends_[index].get() != tasks[0]->backend) ++index;
+  double operations = 0;
+  for (const Task* task : tasks) operations += task->cost.operations;
+  for (const Task* task : tasks) {
+    if (!task->job.failure.ok()) continue;
+    const double own = task->cost.operations;
+    chooser_->Record(index, own, elapsed * (own / operations));
+  }
 }
 
 }  // namespace lossd

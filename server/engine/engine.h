@@ -10,7 +10,9 @@
 #include "absl/functional/function_ref.h"
 #include "absl/types/span.h"
 #include "server/base/buffer_pool.h"
+#include "server/base/clock.h"
 #include "server/engine/backend.h"
+#include "server/engine/backend_chooser.h"
 #include "server/engine/evaluation.h"
 #include "server/losses/violations.h"
 
@@ -36,6 +38,7 @@ struct Task {
   int64_t response_bytes = 0;  // of the answer's tensors
   size_t loss_index = 0;       // in AllLosses()
   Backend* backend = nullptr;
+  BackendChooser::Load load;   // of the backend
   BufferPool* pool = nullptr;  // of what follows
 
   // Where the gradients shall be written, in their order, each aligned to 64
@@ -46,6 +49,8 @@ struct Task {
   // values.
   Result result;
   Violations violations;
+  size_t device = 0;       // that computed it, of the backend's
+  absl::Duration copying;  // to and from the device; 0: nothing was
 
   // What the kernels read and write.
   Job job;
@@ -68,10 +73,12 @@ class Engine {
   static constexpr int64_t kMaxIdleBytes = int64_t{512} << 20;
 
   // `default_device` is that of an evaluation that names none. Memory of
-  // results is kept for the next ones, up to `max_idle_bytes`.
+  // results is kept for the next ones, up to `max_idle_bytes`. `clock` is
+  // borrowed.
   Engine(const EngineLimits& limits,
          std::vector<std::unique_ptr<Backend>> backends,
-         DeviceClass default_device, int64_t max_idle_bytes = kMaxIdleBytes);
+         DeviceClass default_device, int64_t max_idle_bytes = kMaxIdleBytes,
+         const Clock* clock = Clock::Real());
 
   // Checks everything but the ranges of floating values: dtypes, shapes,
   // limits, parameters, options, and whatever is used as an index. Returns a
@@ -91,7 +98,8 @@ class Engine {
   void Describe(Task* task) const;
 
   // Computes the tasks, none of them validate_only, which share a backend, and
-  // fills in result or violations of each. No task shows in another's result.
+  // fills in result or violations of each, and device and copying. No task
+  // shows in another's result. They stay until Run returns.
   // `done` is called once for each task, with its position, as soon as it is
   // ready: on any thread, and for several tasks at a time.
   void Run(
@@ -102,17 +110,29 @@ class Engine {
     return backends_;
   }
   DeviceClass default_device() const { return default_device_; }
+  // Whether evaluations that name no device can be computed: false once every
+  // device of the class has failed.
+  bool ServesDefault() const;
   const EngineLimits& limits() const { return limits_; }
   // The memory of results; callers can put tensors there, too.
   BufferPool& pool() const { return *pool_; }
 
  private:
+  // The first backend of the evaluation's device class.
   Backend* FindBackend(const Evaluation& evaluation,
                        Violations* violations) const;
+  DeviceClass DeviceOf(const Evaluation& evaluation) const;
+  // Decides on a backend where that is open.
+  void AssignBackend(Task* task) const;
+  // The tasks were computed in that time.
+  void RecordPace(absl::Span<Task* const> tasks, absl::Duration elapsed) const;
 
   EngineLimits limits_;
   std::vector<std::unique_ptr<Backend>> backends_;
   DeviceClass default_device_;
+  const Clock* clock_;
+  // Null where there is nothing to choose.
+  std::unique_ptr<BackendChooser> chooser_;
   std::unique_ptr<BufferPool> pool_;
 };
 

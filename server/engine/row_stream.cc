@@ -55,6 +55,8 @@ std::unique_ptr<RowStream> RowStream::Create(const Engine& engine,
   std::unique_ptr<Task> whole = engine.Prepare(
       std::move(head), LimitsOfWhole(engine.limits()), violations);
   if (whole == nullptr) return nullptr;
+  // A stream can take any time, for reasons of its own.
+  whole->load.Release();
   CheckStreamable(*whole, streamed, violations);
   if (!violations->empty()) return nullptr;
   std::unique_ptr<RowStream> stream(
@@ -153,7 +155,10 @@ Job RowStream::NewJob(int64_t units, std::vector<double>* sums) const {
 
 void RowStream::RunJob(Job* job) {
   Job* const jobs[] = {job};
-  backend()->Run(jobs, [](size_t) {});
+  backend()->Run(jobs, [this](const Completion& completion) {
+    whole_->device = completion.device;
+    whole_->copying += completion.copying;
+  });
   whole_->job.findings.Merge(job->findings);
   const double* value = job->unit_sums;
   for (OrderedSum& total : totals_) {

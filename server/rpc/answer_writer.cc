@@ -84,7 +84,8 @@ void AppendDuration(int field, absl::Duration duration, FieldWriter* writer) {
   if (nanos != 0) writer->Varint(Wire::kNanosFieldNumber, nanos);
 }
 
-void AppendRun(const RunRecord& run, std::string* execution) {
+void AppendRun(const RunRecord& run, absl::Duration copying,
+               std::string* execution) {
   FieldWriter writer(execution);
   if (run.batch_requests != 0) {
     writer.Varint(v1::Execution::kBatchRequestsFieldNumber, run.batch_requests);
@@ -94,6 +95,9 @@ void AppendRun(const RunRecord& run, std::string* execution) {
   }
   AppendDuration(v1::Execution::kQueuedFieldNumber, run.queued, &writer);
   AppendDuration(v1::Execution::kComputingFieldNumber, run.computing, &writer);
+  if (copying > absl::ZeroDuration()) {
+    AppendDuration(v1::Execution::kCopyingFieldNumber, copying, &writer);
+  }
 }
 
 // Writes a lossd.v1.Result: text, and the large tensors that belong into it.
@@ -231,17 +235,20 @@ class ResultWriter {
 AnswerWriter::AnswerWriter(const ServerIdentity& identity,
                            const Engine& engine) {
   for (const auto& backend : engine.backends()) {
-    backends_.push_back({backend.get(), {}});
-    for (const LossDefinition* loss : AllLosses()) {
-      v1::Execution wire;
-      wire.set_instance(std::string(identity.instance));
-      wire.set_version(std::string(identity.version));
-      wire.set_numerics_version(kNumericsVersion);
-      wire.set_backend(backend->name());
-      wire.set_device(backend->device());
-      wire.set_kernel(std::string(loss->schema.name));
-      wire.set_target(backend->target());
-      backends_.back().by_loss.push_back(wire.SerializeAsString());
+    for (size_t i = 0; i < backend->devices().size(); ++i) {
+      const DeviceDescription& device = backend->devices()[i];
+      devices_.push_back({backend.get(), i, {}});
+      for (const LossDefinition* loss : AllLosses()) {
+        v1::Execution wire;
+        wire.set_instance(std::string(identity.instance));
+        wire.set_version(std::string(identity.version));
+        wire.set_numerics_version(kNumericsVersion);
+        wire.set_backend(backend->name());
+        wire.set_device(device.name);
+        wire.set_kernel(std::string(loss->schema.name));
+        wire.set_target(device.target);
+        devices_.back().by_loss.push_back(wire.SerializeAsString());
+      }
     }
   }
 }
@@ -259,12 +266,14 @@ AnswerBytes AnswerWriter::Write(Task& task, bool as_values,
     result_bytes += large.data->size();
 
   absl::string_view execution;
-  for (const BackendText& each : backends_) {
-    if (each.backend == task.backend) execution = each.by_loss[task.loss_index];
+  for (const DeviceText& each : devices_) {
+    if (each.backend == task.backend && each.device == task.device) {
+      execution = each.by_loss[task.loss_index];
+    }
   }
   std::string run_text;
   run_text.reserve(kRunBytes);
-  AppendRun(run, &run_text);
+  AppendRun(run, task.copying, &run_text);
   answer.text_.reserve(text.size() + execution.size() + 2 * kRunBytes);
   FieldWriter writer(&answer.text_);
   writer.Length(v1::ComputeLossResponse::kExecutionFieldNumber,

@@ -78,12 +78,13 @@ class AnswerWriter {
                     const RunRecord& run) const;
 
  private:
-  // Of an Execution, what is the same for each task of a loss on a backend.
-  struct BackendText {
+  // Of an Execution, what is the same for each task of a loss on a device.
+  struct DeviceText {
     const Backend* backend;
+    size_t device;
     std::vector<std::string> by_loss;
   };
-  std::vector<BackendText> backends_;
+  std::vector<DeviceText> devices_;
 };
 
 // Writes a duration of less than 10,000 years, not negative.

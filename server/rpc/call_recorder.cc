@@ -23,7 +23,9 @@ ServerMetricsLabels MakeLabels(const WireBinding& binding,
     labels.methods.emplace_back(MethodName(static_cast<Method>(i)));
   }
   for (const auto& backend : engine.backends()) {
-    labels.devices.push_back(backend->device());
+    for (const DeviceDescription& device : backend->devices()) {
+      labels.devices.push_back(device.name);
+    }
   }
   // By number, so that a reason is its own index.
   for (int reason = 0; reason <= static_cast<int>(kLastReason); ++reason) {
@@ -43,15 +45,17 @@ CallRecorder::CallRecorder(const WireBinding& binding, const Engine& engine,
                 .numerics_version = kNumericsVersion,
                 .target = engine.backends().empty()
                               ? ""
-                              : engine.backends()[0]->target()}),
+                              : engine.backends()[0]->devices()[0].target}),
       log_(log),
       id_prefix_(
           absl::StrCat(absl::Hex(std::random_device()(), absl::kZeroPad8))) {
   for (const BoundLoss& loss : binding.losses()) {
     losses_.push_back(loss.schema().name);
   }
+  int first = 0;
   for (const auto& backend : engine.backends()) {
-    backends_.push_back(backend.get());
+    first_devices_.emplace_back(backend.get(), first);
+    first += static_cast<int>(backend->devices().size());
   }
 }
 
@@ -120,9 +124,12 @@ void CallRecorder::OnComputed(absl::Span<const Task* const> tasks,
       metrics_.OnNonFiniteResult(loss);
     }
   }
-  const auto backend =
-      std::find(backends_.begin(), backends_.end(), tasks[0]->backend);
-  const int device = static_cast<int>(backend - backends_.begin());
+  int device = 0;
+  for (const auto& [backend, first] : first_devices_) {
+    if (backend == tasks[0]->backend) {
+      device = first + static_cast<int>(tasks[0]->device);
+    }
+  }
   for (const auto& [loss, cost] : operations) {
     metrics_.OnComputed(loss, device, computing * (cost / total));
   }
@@ -135,6 +142,15 @@ std::string CallRecorder::MakeRequestId() {
 void CallRecorder::SetQueue(int requests, int64_t bytes) {
   metrics_.queue_requests().Set(requests);
   metrics_.queue_bytes().Set(static_cast<double>(bytes));
+}
+
+void CallRecorder::SetDevices(const Engine& engine) {
+  int label = 0;
+  for (const auto& backend : engine.backends()) {
+    for (size_t i = 0; i < backend->devices().size(); ++i) {
+      metrics_.SetInService(label++, backend->InService(i));
+    }
+  }
 }
 
 void CallRecorder::OnBatch(int requests, int64_t units) {

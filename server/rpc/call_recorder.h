@@ -5,6 +5,7 @@
 
 #include <atomic>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/string_view.h"
@@ -26,7 +27,7 @@ namespace lossd {
 // reason, field and request id, never a value of a tensor. Thread-safe.
 class CallRecorder final : public BatchObserver {
  public:
-  // `factory` and `log` are borrowed, and `engine` only during the call.
+  // `factory`, `log` and the engine's backends are borrowed.
   CallRecorder(const WireBinding& binding, const Engine& engine,
                absl::string_view version, MetricFactory& factory, Log& log);
 
@@ -55,6 +56,9 @@ class CallRecorder final : public BatchObserver {
   // Sets how much is waiting.
   void SetQueue(int requests, int64_t bytes);
 
+  // Sets which devices are in service.
+  void SetDevices(const Engine& engine);
+
   // BatchObserver.
   void OnBatch(int requests, int64_t units) override;
   void OnQueued(absl::Duration queued) override;
@@ -64,7 +68,8 @@ class CallRecorder final : public BatchObserver {
   int LossIndex(absl::string_view loss) const;
 
   std::vector<absl::string_view> losses_;
-  std::vector<const Backend*> backends_;
+  // The first label of each backend's devices.
+  std::vector<std::pair<const Backend*, int>> first_devices_;
   ServerMetrics metrics_;
   Log& log_;
   const std::string id_prefix_;

@@ -23,10 +23,17 @@ namespace {
 // In which a caller announces the bytes of its request.
 constexpr char kRequestBytesHeader[] = "lossd-request-bytes";
 
-BatcherOptions OptionsOf(const Settings& settings) {
+BatcherOptions OptionsOf(const Settings& settings, const Backend& backend) {
   BatcherOptions options;
-  options.workers = settings.batching.workers;
-  options.inline_operations = settings.batching.inline_operations;
+  if (backend.device_class() == DeviceClass::kCpu) {
+    options.workers = settings.batching.workers;
+    options.inline_operations = settings.batching.inline_operations;
+  } else {
+    // A worker for each batch in flight: what comes while all of them wait for
+    // the device is the next batch. Threads that read calls never wait.
+    options.workers = backend.max_runs();
+    options.inline_operations = -1;
+  }
   options.max_batch_bytes = settings.batching.max_batch_bytes;
   options.max_batch_units = settings.batching.max_batch_rows;
   options.max_batch_requests = settings.batching.max_batch_requests;
@@ -77,10 +84,8 @@ class LossService::Item final : public BatchItem {
             .units = task.units,
             .operations = task.cost.operations + kCallOperations};
   }
-  // Whatever runs on one device can share a batch.
-  uint64_t batch_key() const override {
-    return reinterpret_cast<uintptr_t>(call_->task->backend);
-  }
+  // Whatever runs on one backend can share a batch.
+  uint64_t batch_key() const override { return kEvaluationKey; }
   BatchPriority priority() const override {
     return call_->decoded.low_priority ? BatchPriority::kLow
                                        : BatchPriority::kNormal;
@@ -158,12 +163,12 @@ class LossService::UnaryComputeCall final : public ServiceCall,
   ByteGrant grant_;
 };
 
-// A call whose answer is always the same.
+// A call whose answer does not depend on its request.
 class LossService::TellCall final : public ServiceCall {
  public:
   TellCall(LossService* service, Method method, const ArrivedCall& arrived,
-           const std::string* answer)
-      : ServiceCall(service, method, arrived), answer_(*answer) {}
+           std::string answer)
+      : ServiceCall(service, method, arrived), answer_(std::move(answer)) {}
 
  private:
   void OnRead(MessageBytes message) override {
@@ -183,32 +188,43 @@ class LossService::TellCall final : public ServiceCall {
     Finish(RecordMalformed());
   }
 
-  const std::string& answer_;
+  const std::string answer_;
 };
 
 absl::StatusOr<std::unique_ptr<LossService>> LossService::Create(
-    const ServerParts& parts, const SharedRegions* regions) {
+    const ServerParts& parts, const SharedRegions* regions,
+    std::function<void()> on_lost) {
   LOSSD_ASSIGN_OR_RETURN(
       WireBinding binding,
       WireBinding::Create(AllLosses(), *v1::Evaluation::descriptor()));
   std::unique_ptr<LossService> service(
-      new LossService(parts, regions, std::move(binding)));
+      new LossService(parts, regions, std::move(binding), std::move(on_lost)));
   LossService* self = service.get();
-  LOSSD_ASSIGN_OR_RETURN(
-      service->batcher_,
-      Batcher::Create(
-          OptionsOf(*parts.settings), parts.clock,
-          [self](absl::Span<BatchItem* const> batch) { self->RunBatch(batch); },
-          &self->recorder_));
+  for (const auto& backend : parts.engine->backends()) {
+    LOSSD_ASSIGN_OR_RETURN(
+        auto batcher,
+        Batcher::Create(
+            OptionsOf(*parts.settings, *backend), parts.clock,
+            [self](absl::Span<BatchItem* const> b) { self->RunBatch(b); },
+            &self->recorder_));
+    service->batchers_.push_back(std::move(batcher));
+  }
   parts.metrics->BeforeReading([self] {
-    const Batcher::Stats stats = self->batcher_->GetStats();
-    self->recorder_.SetQueue(stats.queued_requests, stats.queued_bytes);
+    int requests = 0;
+    int64_t bytes = 0;
+    for (const auto& batcher : self->batchers_) {
+      const Batcher::Stats stats = batcher->GetStats();
+      requests += stats.queued_requests;
+      bytes += stats.queued_bytes;
+    }
+    self->recorder_.SetQueue(requests, bytes);
+    self->recorder_.SetDevices(self->engine_);
   });
   return service;
 }
 
 LossService::LossService(const ServerParts& parts, const SharedRegions* regions,
-                         WireBinding binding)
+                         WireBinding binding, std::function<void()> on_lost)
     : settings_(*parts.settings),
       engine_(*parts.engine),
       clock_(*parts.clock),
@@ -221,7 +237,7 @@ LossService::LossService(const ServerParts& parts, const SharedRegions* regions,
       budget_(settings_.limits.max_in_flight_bytes),
       recorder_(binding_, engine_, ServerVersion(), *parts.metrics, *parts.log),
       losses_(DescribeLosses(binding_, DevicesOf(engine_)).SerializeAsString()),
-      info_(DescribeServer(settings_, engine_, identity_).SerializeAsString()) {
+      on_lost_(std::move(on_lost)) {
   for (size_t i = 0; i < std::size(kMethodPaths); ++i) {
     const auto method = static_cast<Method>(i);
     AddQueuedMethod(MethodPath(method), [=, this](const ArrivedCall& arrived) {
@@ -234,9 +250,11 @@ std::shared_ptr<CoreCall> LossService::MakeCall(Method method,
                                                 const ArrivedCall& arrived) {
   switch (method) {
     case Method::kListLosses:
-      return std::make_shared<TellCall>(this, method, arrived, &losses_);
+      return std::make_shared<TellCall>(this, method, arrived, losses_);
     case Method::kGetServerInfo:
-      return std::make_shared<TellCall>(this, method, arrived, &info_);
+      return std::make_shared<TellCall>(
+          this, method, arrived,
+          DescribeServer(settings_, engine_, identity_).SerializeAsString());
     case Method::kStreamLoss:
     case Method::kStreamGradient:
       return MakeStream(method, arrived);
@@ -248,6 +266,16 @@ std::shared_ptr<CoreCall> LossService::MakeCall(Method method,
 }
 
 LossService::~LossService() = default;
+
+void LossService::Drain() {
+  for (const auto& batcher : batchers_) batcher->Drain();
+}
+
+Batcher& LossService::BatcherOf(const Backend* backend) {
+  size_t index = 0;
+  while (engine_.backends()[index].get() != backend) ++index;
+  return *batchers_[index];
+}
 
 Violations LossService::Malformed(Method method) {
   Violations violations;
@@ -312,7 +340,8 @@ void LossService::Begin(const std::shared_ptr<ComputeCall>& call,
   } else if (call->task->evaluation.validate_only) {
     engine_.Describe(call->task.get());
     Answer(*call, {});
-  } else if (batcher_->Submit(std::make_unique<Item>(this, call))) {
+  } else if (BatcherOf(call->task->backend)
+                 .Submit(std::make_unique<Item>(this, call))) {
     call->WatchCancellation();
   }
 }
@@ -375,6 +404,9 @@ void LossService::Answer(ComputeCall& call, const RunRecord& run) {
 void LossService::FailViolations(ComputeCall& call,
                                  const Violations& violations) {
   const Violation& first = violations.kept().front();
+  if (first.reason == Reason::kDeviceFailed && !engine_.ServesDefault()) {
+    on_lost_();
+  }
   Finish(call, ViolationsStatus(violations, ContextOf(call)), first.reason,
          first.field);
 }
@@ -388,7 +420,11 @@ void LossService::FailDropped(ComputeCall& call, const Drop& drop) {
 }
 
 void LossService::FailFull(ComputeCall& call, int64_t bytes) {
-  const absl::Duration delay = batcher_->RetryDelay();
+  // Of which backend the call would have been is not known yet.
+  absl::Duration delay = absl::ZeroDuration();
+  for (const auto& batcher : batchers_) {
+    delay = std::max(delay, batcher->RetryDelay());
+  }
   Finish(call,
          ReasonStatus(
              grpc::StatusCode::RESOURCE_EXHAUSTED, Reason::kQueueFull,

@@ -5,8 +5,10 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
@@ -37,16 +39,19 @@ class LossService final : public QueuedService {
  public:
   static constexpr char kName[] = "lossd.v1.LossService";
 
-  // `regions` is borrowed; null if no memory is shared. FAILED_PRECONDITION if
-  // the contract and the losses disagree.
+  // `regions` is borrowed; null if no memory is shared. `on_lost` is called,
+  // once or more, on any thread, when evaluations that name no device cannot be
+  // computed any more. FAILED_PRECONDITION if the contract and the losses
+  // disagree.
   static absl::StatusOr<std::unique_ptr<LossService>> Create(
-      const ServerParts& parts, const SharedRegions* regions = nullptr);
+      const ServerParts& parts, const SharedRegions* regions = nullptr,
+      std::function<void()> on_lost = [] {});
 
   // No call may be in progress, or follow.
   ~LossService() override;
 
   // Returns when all work that was accepted has been answered.
-  void Drain() { batcher_->Drain(); }
+  void Drain();
 
   // From now on calls that arrive get UNAVAILABLE.
   void RefuseCalls() { refusing_.store(true); }
@@ -58,6 +63,8 @@ class LossService final : public QueuedService {
  private:
   // What a call costs beside its arithmetic, in operations.
   static constexpr double kCallOperations = 4096;
+  // Evaluations share batches with evaluations, and chunks with chunks.
+  static constexpr uint64_t kEvaluationKey = 0, kChunkKey = 1;
 
   class Item;
   class ServiceCall;
@@ -67,7 +74,10 @@ class LossService final : public QueuedService {
   class TellCall;
 
   LossService(const ServerParts& parts, const SharedRegions* regions,
-              WireBinding binding);
+              WireBinding binding, std::function<void()> on_lost);
+
+  // That of a backend of the engine.
+  Batcher& BatcherOf(const Backend* backend);
 
   std::shared_ptr<CoreCall> MakeCall(Method method, const ArrivedCall& arrived);
 
@@ -119,9 +129,9 @@ class LossService final : public QueuedService {
   CallRecorder recorder_;
   std::atomic<bool> refusing_ = false;
   const std::string losses_;  // a ListLossesResponse
-  const std::string info_;    // a GetServerInfoResponse
-  // Last: its threads use the others.
-  std::unique_ptr<Batcher> batcher_;
+  const std::function<void()> on_lost_;
+  // Of each backend. Last: their threads use the others.
+  std::vector<std::unique_ptr<Batcher>> batchers_;
 };
 
 }  // namespace lossd

@@ -165,8 +165,9 @@ void LossService::RowStreamCall::SubmitChunk() {
     computed_ = *std::move(next_);
     next_.reset();
   }
-  service_.batcher_->Submit(std::make_unique<Item>(
-      std::static_pointer_cast<RowStreamCall>(shared_from_this())));
+  service_.BatcherOf(stream_->backend())
+      .Submit(std::make_unique<Item>(
+          std::static_pointer_cast<RowStreamCall>(shared_from_this())));
 }
 
 void LossService::RowStreamCall::FinishResult() {
@@ -309,8 +310,7 @@ BatchItem::Cost LossService::RowStreamCall::Item::cost() const {
 }
 
 uint64_t LossService::RowStreamCall::Item::batch_key() const {
-  // Chunks share batches with chunks.
-  return reinterpret_cast<uintptr_t>(call_->stream_->backend()) + 1;
+  return kChunkKey;
 }
 
 BatchPriority LossService::RowStreamCall::Item::priority() const {

@@ -45,6 +45,9 @@ constexpr int kMaxFrameBytes = (1 << 24) - 1;
 constexpr int kKeepaliveMs = 5 * 60 * 1000;
 constexpr int kKeepaliveTimeoutMs = 20 * 1000;
 constexpr int kMinPingIntervalMs = 10 * 1000;
+// What probes are told once no device of the default class computes any more.
+// Only a new process gets a new context of a device that has failed.
+constexpr char kDeviceLost[] = "device lost";
 // In which gRPC notices that connections have ended.
 constexpr absl::Duration kDisconnectTime = absl::Milliseconds(50);
 
@@ -83,12 +86,16 @@ struct Server::Impl {
   std::vector<QueuedService*> Services() const {
     return {service.get(), health.get(), reflection.get()};
   }
-  void StopBeingReady();
+  // From now on probes and health say so, with a word why.
+  void StopBeingReady(const char* why);
+  // No device of the default class computes any more.
+  void LoseDevice();
   void Shutdown(absl::Duration timeout);
   void ShutDownGrpc(absl::Time deadline);
 
-  std::vector<LocalAddress> listening;  // of gRPC
-  std::atomic<bool> ready = true;
+  std::vector<LocalAddress> listening;      // of gRPC
+  std::atomic<const char*> not_ready = "";  // why
+  std::atomic<bool> device_lost = false;
   bool shut_down = false;
   std::unique_ptr<SharedRegions> regions;
   std::unique_ptr<RegionServer> region_server;
@@ -111,8 +118,10 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(
   Impl& impl = *server->impl_;
   const Settings& settings = *parts.settings;
   LOSSD_RETURN_IF_ERROR(impl.StartSharedMemory(settings, parts.log));
-  LOSSD_ASSIGN_OR_RETURN(impl.service,
-                         LossService::Create(parts, impl.regions.get()));
+  LOSSD_ASSIGN_OR_RETURN(
+      impl.service,
+      LossService::Create(parts, impl.regions.get(),
+                          [self = &impl] { self->LoseDevice(); }));
   LOSSD_ASSIGN_OR_RETURN(server->addresses_, impl.StartGrpc(settings));
   if (settings.admin_listen.has_value()) {
     LOSSD_ASSIGN_OR_RETURN(
@@ -134,7 +143,7 @@ std::string Server::AddressOf(absl::string_view name) const {
   return "";
 }
 
-void Server::StopBeingReady() { impl_->StopBeingReady(); }
+void Server::StopBeingReady() { impl_->StopBeingReady("draining"); }
 
 void Server::Shutdown(absl::Duration timeout) { impl_->Shutdown(timeout); }
 
@@ -218,23 +227,28 @@ absl::StatusOr<HostPort> Server::Impl::StartAdmin(
   options.host = address.host;
   options.port = address.port;
   options.metrics = std::move(metrics_text);
-  options.not_ready = [this] {
-    return std::string(ready.load() ? "" : "draining");
+  options.not_ready = [this] { return std::string(not_ready.load()); };
+  options.not_alive = [this] {
+    return std::string(device_lost.load() ? kDeviceLost : "");
   };
   LOSSD_ASSIGN_OR_RETURN(admin, AdminServer::Start(std::move(options)));
   return HostPort{address.host, admin->port()};
 }
 
-void Server::Impl::StopBeingReady() {
-  ready.store(false);
+void Server::Impl::StopBeingReady(const char* why) {
+  not_ready.store(why);
   health->SetServing(false);
+}
+
+void Server::Impl::LoseDevice() {
+  if (!device_lost.exchange(true)) StopBeingReady(kDeviceLost);
 }
 
 void Server::Impl::Shutdown(absl::Duration timeout) {
   if (shut_down) return;
   shut_down = true;
   if (grpc_server != nullptr) {
-    StopBeingReady();
+    StopBeingReady("draining");
     ShutDownGrpc(absl::Now() + timeout);
   }
   if (service != nullptr) service->Drain();

@@ -32,6 +32,21 @@ void DescribeBatching(const Settings::Batching& batching,
   wire->set_inline_operations(batching.inline_operations);
 }
 
+void DescribeDevices(const Backend& backend,
+                     v1::GetServerInfoResponse* response) {
+  for (size_t i = 0; i < backend.devices().size(); ++i) {
+    const DeviceDescription& device = backend.devices()[i];
+    v1::DeviceInfo* wire = response->add_devices();
+    wire->set_device(static_cast<v1::Device>(backend.device_class()));
+    wire->set_name(device.name);
+    wire->set_target(device.target);
+    wire->set_parallelism(device.parallelism);
+    wire->set_model(device.model);
+    wire->set_in_service(backend.InService(i));
+    wire->set_max_evaluation_bytes(device.max_evaluation_bytes);
+  }
+}
+
 }  // namespace
 
 v1::GetServerInfoResponse DescribeServer(const Settings& settings,
@@ -43,11 +58,7 @@ v1::GetServerInfoResponse DescribeServer(const Settings& settings,
   response.set_instance(std::string(identity.instance));
   response.set_default_device(static_cast<v1::Device>(engine.default_device()));
   for (const auto& backend : engine.backends()) {
-    v1::DeviceInfo* device = response.add_devices();
-    device->set_device(static_cast<v1::Device>(backend->device_class()));
-    device->set_name(backend->device());
-    device->set_target(backend->target());
-    device->set_parallelism(backend->parallelism());
+    DescribeDevices(*backend, &response);
   }
   response.set_io_threads(settings.io_threads);
   DescribeLimits(settings.limits, response.mutable_limits());

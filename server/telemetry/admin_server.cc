@@ -10,6 +10,7 @@
 #include <string>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "server/telemetry/connection_listener.h"
 #include "server/telemetry/prometheus_metrics.h"
 
@@ -66,6 +67,14 @@ class RequestStream final : public httplib::Stream {
   size_t total_ = 0;
 };
 
+// 200 with `good`, or 503 with a word why not.
+void AnswerProbe(const char* good, const std::string& why_not,
+                 httplib::Response& response) {
+  response.status = why_not.empty() ? 200 : 503;
+  response.set_content(absl::StrCat(why_not.empty() ? good : why_not, "\n"),
+                       kPlainText);
+}
+
 // httplib's reading of requests and writing of answers, without its sockets
 // and threads: those give each read a time limit but not the whole connection,
 // end the listener on a failed accept, and share the port with any other
@@ -102,12 +111,9 @@ class HttpAnswers final : public httplib::Server {
       response.set_header("Allow", "GET, HEAD");
       response.set_content("only GET and HEAD\n", kPlainText);
     } else if (request.path == "/livez") {
-      response.status = 200;
-      response.set_content("ok\n", kPlainText);
+      AnswerProbe("ok", options.not_alive(), response);
     } else if (request.path == "/readyz") {
-      std::string why = options.not_ready();
-      response.status = why.empty() ? 200 : 503;
-      response.set_content(why.empty() ? "ready\n" : why + "\n", kPlainText);
+      AnswerProbe("ready", options.not_ready(), response);
     } else if (request.path == "/metrics") {
       response.status = 200;
       response.set_content(options.metrics(), PrometheusMetrics::kContentType);

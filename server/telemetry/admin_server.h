@@ -21,6 +21,8 @@ struct AdminServerOptions {
   std::function<std::string()> metrics = nullptr;
   // Empty if the process takes calls, else a word why not, such as "draining".
   std::function<std::string()> not_ready = nullptr;
+  // Empty if it can ever again, else a word why a new process is needed.
+  std::function<std::string()> not_alive = nullptr;
 
   // Requests that are answered at a time, and how long one may take.
   int threads = 4;
@@ -30,7 +32,7 @@ struct AdminServerOptions {
 // Answers probes and scrapes over plain HTTP, on threads of its own: it does
 // not depend on the queue, on the pools that compute, or on gRPC.
 //
-//   GET /livez    200 "ok" as long as the process can answer at all.
+//   GET /livez    200 "ok", or 503 with the word of `not_alive`.
 //   GET /readyz   200 "ready", or 503 with the word of `not_ready`.
 //   GET /metrics  200 with the metrics.
 //
@@ -38,7 +40,7 @@ struct AdminServerOptions {
 // methods 405. Every connection carries one request of at most 8 KiB, of which
 // a body is never read.
 //
-// Both functions are called on any of the threads, at the same time, until
+// The functions are called on any of the threads, at the same time, until
 // Stop() returns.
 class AdminServer {
  public:

@@ -165,4 +165,12 @@ void ServerMetrics::OnComputed(int loss, int device, absl::Duration computing) {
   compute_seconds_.at(index).Observe(absl::ToDoubleSeconds(computing));
 }
 
+void ServerMetrics::SetInService(int device, bool in_service) {
+  factory_
+      .MakeGauge("lossd_device_in_service",
+                 "1 while the device computes; 0 once it has failed.",
+                 {{"device", labels_.devices[Index(device, labels_.devices)]}})
+      .Set(in_service ? 1 : 0);
+}
+
 }  // namespace lossd

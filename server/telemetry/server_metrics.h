@@ -73,6 +73,9 @@ class ServerMetrics {
   // A batch of this loss was computed in this time.
   void OnComputed(int loss, int device, absl::Duration computing);
 
+  // The device computes, or has failed.
+  void SetInService(int device, bool in_service);
+
   // Levels, set by those who know them. Calls that have arrived and not ended:
   Gauge& in_flight() { return in_flight_; }
   // Requests that wait, and their bytes:

@@ -34,29 +34,34 @@ std::FILE* Nowhere() {
 }
 
 std::unique_ptr<Engine> MakeEngine(const Settings& settings,
-                                   std::unique_ptr<Backend> backend) {
+                                   std::unique_ptr<Backend> backend,
+                                   std::unique_ptr<Backend> second) {
   if (backend == nullptr) {
     backend = MakeCpuBackend(settings.threads, settings.target).value();
   }
   std::vector<std::unique_ptr<Backend>> backends;
   backends.push_back(std::move(backend));
+  if (second != nullptr) backends.push_back(std::move(second));
   EngineLimits limits;
   limits.max_elements = settings.limits.max_elements;
   limits.max_dimensions = settings.limits.max_dimensions;
   limits.max_operations = settings.limits.max_operations;
   limits.max_response_bytes = settings.limits.max_response_bytes;
   limits.max_scratch_bytes = settings.limits.max_scratch_bytes;
-  return std::make_unique<Engine>(limits, std::move(backends),
-                                  DeviceClass::kCpu);
+  const bool cuda = settings.default_device == Settings::DeviceClass::kCuda;
+  return std::make_unique<Engine>(
+      limits, std::move(backends),
+      cuda ? DeviceClass::kCuda : DeviceClass::kCpu);
 }
 
 }  // namespace
 
 TestServer::TestServer(std::vector<std::string> flags,
-                       std::unique_ptr<Backend> backend)
+                       std::unique_ptr<Backend> backend,
+                       std::unique_ptr<Backend> second)
     : settings_(ParseFlags(flags)),
       log_({.stream = Nowhere()}),
-      engine_(MakeEngine(settings_, std::move(backend))) {
+      engine_(MakeEngine(settings_, std::move(backend), std::move(second))) {
   auto server = Server::Start({.settings = &settings_,
                                .engine = engine_.get(),
                                .clock = Clock::Real(),
@@ -80,7 +85,7 @@ HeldBackend::HeldBackend(Gate* gate)
     : gate_(gate), inner_(MakeReferenceBackend()) {}
 
 void HeldBackend::Run(absl::Span<Job* const> jobs,
-                      absl::FunctionRef<void(size_t)> done) {
+                      absl::FunctionRef<void(const Completion&)> done) {
   {
     absl::MutexLock lock(&gate_->mutex);
     ++gate_->waiting;

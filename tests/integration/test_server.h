@@ -27,9 +27,11 @@ namespace lossd {
 // construction to destruction.
 class TestServer {
  public:
-  // `flags` are lossd's; `backend` replaces that of the CPU.
+  // `flags` are lossd's; `backend` replaces that of the CPU, and `second` joins
+  // it.
   explicit TestServer(std::vector<std::string> flags = {},
-                      std::unique_ptr<Backend> backend = nullptr);
+                      std::unique_ptr<Backend> backend = nullptr,
+                      std::unique_ptr<Backend> second = nullptr);
 
   // A new connection.
   std::shared_ptr<grpc::Channel> NewChannel() const;
@@ -76,11 +78,16 @@ class HeldBackend final : public Backend {
 
   DeviceClass device_class() const override { return DeviceClass::kCpu; }
   std::string name() const override { return "held"; }
-  std::string device() const override { return "cpu:0"; }
-  std::string target() const override { return inner_->target(); }
-  int parallelism() const override { return 1; }
+  absl::Span<const DeviceDescription> devices() const override {
+    return inner_->devices();
+  }
+  bool InService(size_t) const override { return true; }
+  int max_runs() const override { return 1; }
+  std::shared_ptr<MappingObserver> mapping_observer() override {
+    return nullptr;
+  }
   void Run(absl::Span<Job* const> jobs,
-           absl::FunctionRef<void(size_t)> done) override;
+           absl::FunctionRef<void(const Completion&)> done) override;
 
  private:
   Gate* const gate_;

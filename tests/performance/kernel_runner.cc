@@ -25,7 +25,7 @@
 extern "C" __attribute__((noinline)) void lossd_measured_kernel(
     lossd::Backend* backend, lossd::Job* job) {
   lossd::Job* const jobs[] = {job};
-  backend->Run(jobs, [](size_t) {});
+  backend->Run(jobs, [](const lossd::Completion&) {});
 }
 
 namespace lossd {

@@ -92,15 +92,19 @@ void BatchPlan::LayOut() {
         Take(count * static_cast<int64_t>(sizeof(JobDescriptor)));
     launch.units_offset = Take((count + 1) * 8);
   }
-  for (JobPlan& plan : jobs_) AddInputs(&plan);
+  for (JobPlan& plan : jobs_) AddInputs(false, &plan);
   download_begin_ = end_;
   for (JobPlan& plan : jobs_) {
     plan.descriptor.findings = AtOffset<FindingsDescriptor>(
         Take(static_cast<int64_t>(sizeof(FindingsDescriptor))));
   }
   upload_bytes_ = end_;
-  for (JobPlan& plan : jobs_) AddOutputs(&plan);
+  for (JobPlan& plan : jobs_) AddOutputs(false, &plan);
   download_end_ = end_;
+  for (JobPlan& plan : jobs_) {
+    AddInputs(true, &plan);
+    AddOutputs(true, &plan);
+  }
   for (LaunchPlan& launch : launches_) {
     const int64_t groups_each =
         launch.by_block ? 1 : launch.threads / kWarpThreadsOfHost;
@@ -117,63 +121,67 @@ void BatchPlan::LayOut() {
   device_bytes_ = end_;
 }
 
-void BatchPlan::AddInputs(JobPlan* plan) {
+void BatchPlan::AddInputs(bool direct, JobPlan* plan) {
   const Arguments& arguments = *plan->job->arguments;
+  JobDescriptor& descriptor = plan->descriptor;
   for (int slot = 0; slot < kMaxTensors; ++slot) {
-    AddInput(arguments.tensor(slot), &plan->descriptor.tensors[slot], plan);
+    AddInput(arguments.tensor(slot), direct, &descriptor.tensors[slot], plan);
   }
-  AddInput(plan->job->grad_output, &plan->descriptor.grad_output, plan);
+  AddInput(plan->job->grad_output, direct, &descriptor.grad_output, plan);
 }
 
-void BatchPlan::AddInput(const TensorView& tensor, TensorDescriptor* descriptor,
-                         JobPlan* plan) {
+void BatchPlan::AddInput(const TensorView& tensor, bool direct,
+                         TensorDescriptor* descriptor, JobPlan* plan) {
   if (!tensor.present()) return;
   // Of a job in parts, a tensor's elements may be those of the whole.
   const bool dense = descriptor->layout == TensorDescriptor::Layout::kDense;
   const int64_t elements =
       dense ? plan->job->geometry->element_count : tensor.elements;
   const int64_t bytes = elements * DtypeSize(tensor.dtype);
+  if (IsDirect(bytes) != direct) return;
   const int64_t offset = Take(bytes);
   descriptor->data = AtOffset<const uint8_t>(offset);
-  plan->inputs.push_back({tensor.data, offset, bytes});
+  // It is only read there.
+  plan->inputs.push_back({const_cast<uint8_t*>(tensor.data), offset, bytes});
 }
 
-OutputDescriptor BatchPlan::AddOutput(const Destination& to, int64_t elements,
-                                      JobPlan* plan) {
-  if (to.data == nullptr) return {};
+void BatchPlan::AddOutput(const Destination& to, int64_t elements, bool direct,
+                          OutputDescriptor* descriptor, JobPlan* plan) {
   const int64_t bytes = elements * DtypeSize(to.dtype);
+  if (to.data == nullptr || IsDirect(bytes) != direct) return;
   const int64_t offset = Take(bytes);
   plan->outputs.push_back({to.data, offset, bytes});
-  return {AtOffset<uint8_t>(offset), to.dtype};
+  *descriptor = {AtOffset<uint8_t>(offset), to.dtype};
 }
 
-void BatchPlan::AddOutputs(JobPlan* plan) {
+void BatchPlan::AddOutputs(bool direct, JobPlan* plan) {
   const Job& job = *plan->job;
   JobDescriptor& descriptor = plan->descriptor;
-  const int64_t lead = job.arguments->tensor(0).elements;
+  const auto add = [&](const Destination& to, int64_t elements,
+                       OutputDescriptor* output) {
+    AddOutput(to, elements, direct, output, plan);
+  };
   for (int slot = 0; slot < kMaxTensors; ++slot) {
-    descriptor.gradients[slot] =
-        AddOutput(job.gradients[slot], GradientElements(job), plan);
+    add(job.gradients[slot], GradientElements(job),
+        &descriptor.gradients[slot]);
   }
-  descriptor.losses =
-      AddOutput(job.elementwise_losses, job.geometry->element_count, plan);
-  descriptor.probabilities = AddOutput(job.probabilities, lead, plan);
-  descriptor.log_probabilities = AddOutput(job.log_probabilities, lead, plan);
-  if (job.predicted_classes != nullptr) {
-    const Destination to = {Dtype::kInt64,
-                            reinterpret_cast<uint8_t*>(job.predicted_classes)};
-    const int64_t classes = job.geometry->row_loss
-                                ? job.geometry->rows
-                                : job.geometry->element_count;
-    descriptor.predicted_classes =
-        reinterpret_cast<int64_t*>(AddOutput(to, classes, plan).data);
-  }
-  if (job.unit_sums != nullptr) {
-    const Destination to = {Dtype::kFloat64,
-                            reinterpret_cast<uint8_t*>(job.unit_sums)};
-    descriptor.unit_sums = reinterpret_cast<double*>(
-        AddOutput(to, SumsOf(job) * job.units, plan).data);
-  }
+  add(job.elementwise_losses, job.geometry->element_count, &descriptor.losses);
+  const int64_t lead = job.arguments->tensor(0).elements;
+  add(job.probabilities, lead, &descriptor.probabilities);
+  add(job.log_probabilities, lead, &descriptor.log_probabilities);
+  // The others have one dtype each.
+  OutputDescriptor classes = {
+      reinterpret_cast<uint8_t*>(descriptor.predicted_classes), Dtype::kInt64};
+  const int64_t class_count =
+      job.geometry->row_loss ? job.geometry->rows : job.geometry->element_count;
+  add({Dtype::kInt64, reinterpret_cast<uint8_t*>(job.predicted_classes)},
+      class_count, &classes);
+  descriptor.predicted_classes = reinterpret_cast<int64_t*>(classes.data);
+  OutputDescriptor sums = {reinterpret_cast<uint8_t*>(descriptor.unit_sums),
+                           Dtype::kFloat64};
+  add({Dtype::kFloat64, reinterpret_cast<uint8_t*>(job.unit_sums)},
+      SumsOf(job) * job.units, &sums);
+  descriptor.unit_sums = reinterpret_cast<double*>(sums.data);
 }
 
 void BatchPlan::Write(uint8_t* base, uint8_t* upload) const {
@@ -203,14 +211,38 @@ void BatchPlan::Write(uint8_t* base, uint8_t* upload) const {
     *units = first;
   }
   for (const JobPlan& plan : jobs_) {
-    for (const Input& input : plan.inputs) {
-      if (input.bytes == 0) continue;
-      std::memcpy(upload + input.offset, input.from,
+    for (const Place& input : plan.inputs) {
+      if (input.bytes == 0 || IsDirect(input.bytes)) continue;
+      std::memcpy(upload + input.offset, input.host,
                   static_cast<size_t>(input.bytes));
     }
   }
   std::memset(upload + download_begin_, 0,
               static_cast<size_t>(upload_bytes_ - download_begin_));
+}
+
+std::vector<HostCopy> BatchPlan::Uploads(uint8_t* base, uint8_t* upload) const {
+  std::vector<HostCopy> copies = {{base, upload, upload_bytes_}};
+  for (const JobPlan& plan : jobs_) {
+    for (const Place& input : plan.inputs) {
+      if (!IsDirect(input.bytes)) continue;
+      copies.push_back({base + input.offset, input.host, input.bytes});
+    }
+  }
+  return copies;
+}
+
+std::vector<HostCopy> BatchPlan::Downloads(uint8_t* base,
+                                           uint8_t* download) const {
+  std::vector<HostCopy> copies = {
+      {base + download_begin_, download, download_bytes()}};
+  for (const JobPlan& plan : jobs_) {
+    for (const Place& output : plan.outputs) {
+      if (!IsDirect(output.bytes)) continue;
+      copies.push_back({base + output.offset, output.host, output.bytes});
+    }
+  }
+  return copies;
 }
 
 std::vector<Launch> BatchPlan::Launches(uint8_t* base) const {
@@ -237,9 +269,9 @@ std::vector<Launch> BatchPlan::Launches(uint8_t* base) const {
 void BatchPlan::Read(const uint8_t* download) const {
   const uint8_t* image = download - download_begin_;
   for (const JobPlan& plan : jobs_) {
-    for (const Output& output : plan.outputs) {
-      if (output.bytes == 0) continue;
-      std::memcpy(output.to, image + output.offset,
+    for (const Place& output : plan.outputs) {
+      if (output.bytes == 0 || IsDirect(output.bytes)) continue;
+      std::memcpy(output.host, image + output.offset,
                   static_cast<size_t>(output.bytes));
     }
     FindingsDescriptor found;

@@ -22,53 +22,60 @@ struct PlanOptions {
   int max_cluster = 1;
   int64_t max_scratch_bytes = int64_t{256} << 20;
   int64_t warp_row = kWarpRow;  // the longest row that a warp takes
+  // Tensors of so many bytes or more are copied from and to where they are.
+  int64_t direct_bytes = BufferPool::kMappedBytes;
+};
+
+// Bytes that lie in memory of the device and of the host.
+struct HostCopy {
+  uint8_t* device;
+  uint8_t* host;
+  int64_t bytes;
 };
 
 // One stretch of device memory for a batch of jobs:
 //
-//   descriptors, tensors, findings, unit sums, outputs, scratch
-//   |---------- upload ----------|
-//                         |-------- download ---------|
+//   descriptors, tensors, findings, outputs, large tensors and outputs, scratch
+//   |--------- upload ---------|
+//                        |--- download ---|
 //
-// Upload and download have images in memory of the host. The jobs must stay
-// until Read. Not thread-safe.
+// Upload and download have images in memory of the host, so that many small
+// tensors are one copy. The jobs must stay until the batch is done. Not
+// thread-safe.
 class BatchPlan {
  public:
   // Jobs without units are left out.
   BatchPlan(absl::Span<Job* const> jobs, const PlanOptions& options);
 
+  // Of the images, and of all.
   int64_t upload_bytes() const { return upload_bytes_; }
-  int64_t download_begin() const { return download_begin_; }
   int64_t download_bytes() const { return download_end_ - download_begin_; }
   int64_t device_bytes() const { return device_bytes_; }
 
   // Writes the image of the upload, for memory of the device that begins at
   // `base`. `upload` has upload_bytes(). May be called again.
   void Write(uint8_t* base, uint8_t* upload) const;
-  // The kernels to run then.
+  // What is copied to the device then, the kernels to run, and what is copied
+  // from it, in any order.
+  std::vector<HostCopy> Uploads(uint8_t* base, uint8_t* upload) const;
   std::vector<Launch> Launches(uint8_t* base) const;
-  // Writes outputs, unit sums and findings of every job from the image of the
-  // download.
+  std::vector<HostCopy> Downloads(uint8_t* base, uint8_t* download) const;
+  // Writes findings, and the outputs and unit sums that are in it, from the
+  // image of the download.
   void Read(const uint8_t* download) const;
 
  private:
-  // A tensor of a job in the upload.
-  struct Input {
-    const uint8_t* from;
-    int64_t offset;
-    int64_t bytes;
-  };
-  // Memory of the host that gets `bytes` from the download.
-  struct Output {
-    uint8_t* to;
+  // Elements of a job's tensor or output, and where they lie on the device.
+  struct Place {
+    uint8_t* host;
     int64_t offset;
     int64_t bytes;
   };
   struct JobPlan {
     Job* job;
     JobDescriptor descriptor;  // pointers are offsets, and 0 is null
-    std::vector<Input> inputs;
-    std::vector<Output> outputs;
+    std::vector<Place> inputs;
+    std::vector<Place> outputs;
   };
   // Jobs that one kernel computes together.
   struct LaunchPlan {
@@ -86,12 +93,14 @@ class BatchPlan {
     int64_t scratch_offset = 0;
   };
 
-  void AddInput(const TensorView& tensor, TensorDescriptor* descriptor,
-                JobPlan* plan);
-  OutputDescriptor AddOutput(const Destination& to, int64_t elements,
-                             JobPlan* plan);
-  void AddInputs(JobPlan* plan);
-  void AddOutputs(JobPlan* plan);
+  // Those that are copied directly, or the others.
+  void AddInputs(bool direct, JobPlan* plan);
+  void AddOutputs(bool direct, JobPlan* plan);
+  void AddInput(const TensorView& tensor, bool direct,
+                TensorDescriptor* descriptor, JobPlan* plan);
+  void AddOutput(const Destination& to, int64_t elements, bool direct,
+                 OutputDescriptor* descriptor, JobPlan* plan);
+  bool IsDirect(int64_t bytes) const { return bytes >= options_.direct_bytes; }
   void Assign(size_t job);
   void LayOut();
   int64_t Take(int64_t bytes);

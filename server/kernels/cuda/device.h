@@ -11,6 +11,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 #include "server/kernels/cuda/batch.h"
 
 namespace lossd::cuda {
@@ -41,6 +42,7 @@ struct Launch {
 class Device {
  public:
   using Stream = void*;
+  using Event = void*;
 
   virtual ~Device() = default;
   virtual const DeviceInfo& info() const = 0;
@@ -53,12 +55,23 @@ class Device {
   // likewise.
   virtual absl::StatusOr<uint8_t*> AllocateHost(int64_t bytes) = 0;
   virtual void FreeHost(uint8_t* memory) = 0;
+  // Makes memory of the host such, until it is unpinned, for every device.
+  virtual absl::Status PinHost(uint8_t* memory, int64_t bytes) = 0;
+  virtual void UnpinHost(uint8_t* memory) = 0;
 
   // What is put into one stream happens in that order.
   virtual absl::StatusOr<Stream> CreateStream() = 0;
   virtual void DestroyStream(Stream stream) = 0;
 
-  // These return at once; the memory must stay until Synchronize.
+  // A point in a stream, once it is recorded there.
+  virtual absl::StatusOr<Event> CreateEvent() = 0;
+  virtual void DestroyEvent(Event event) = 0;
+  virtual absl::Status Record(Stream stream, Event event) = 0;
+  // The device's time between two points, both of which were reached.
+  virtual absl::StatusOr<absl::Duration> Elapsed(Event from, Event to) = 0;
+
+  // These return at once; the memory must stay until Synchronize. Memory of the
+  // host that is not pinned is copied more slowly.
   virtual absl::Status CopyToDevice(Stream stream, uint8_t* to,
                                     const uint8_t* from, int64_t bytes) = 0;
   virtual absl::Status CopyToHost(Stream stream, uint8_t* to,

@@ -134,6 +134,16 @@ class DriverDevice : public Device {
     if (Enter().ok()) functions_.FreeHost(memory);
   }
 
+  absl::Status PinHost(uint8_t* memory, int64_t bytes) override {
+    LOSSD_RETURN_IF_ERROR(Enter());
+    return LOSSD_CALL_DRIVER(functions_, PinHost, memory,
+                             static_cast<size_t>(bytes),
+                             driver::kPortableHostMemory);
+  }
+  void UnpinHost(uint8_t* memory) override {
+    if (Enter().ok()) functions_.UnpinHost(memory);
+  }
+
   absl::StatusOr<Stream> CreateStream() override {
     LOSSD_RETURN_IF_ERROR(Enter());
     driver::Stream stream = nullptr;
@@ -143,6 +153,28 @@ class DriverDevice : public Device {
   }
   void DestroyStream(Stream stream) override {
     if (Enter().ok()) functions_.DestroyStream(stream);
+  }
+
+  absl::StatusOr<Event> CreateEvent() override {
+    LOSSD_RETURN_IF_ERROR(Enter());
+    driver::Event event = nullptr;
+    LOSSD_RETURN_IF_ERROR(
+        LOSSD_CALL_DRIVER(functions_, CreateEvent, &event, 0));
+    return event;
+  }
+  void DestroyEvent(Event event) override {
+    if (Enter().ok()) functions_.DestroyEvent(event);
+  }
+  absl::Status Record(Stream stream, Event event) override {
+    LOSSD_RETURN_IF_ERROR(Enter());
+    return LOSSD_CALL_DRIVER(functions_, RecordEvent, event, stream);
+  }
+  absl::StatusOr<absl::Duration> Elapsed(Event from, Event to) override {
+    LOSSD_RETURN_IF_ERROR(Enter());
+    float milliseconds = 0;
+    LOSSD_RETURN_IF_ERROR(
+        LOSSD_CALL_DRIVER(functions_, ElapsedTime, &milliseconds, from, to));
+    return absl::Milliseconds(static_cast<double>(milliseconds));
   }
 
   absl::Status CopyToDevice(Stream stream, uint8_t* to, const uint8_t* from,
@@ -180,31 +212,6 @@ class DriverDevice : public Device {
   absl::Status Synchronize(Stream stream) override {
     LOSSD_RETURN_IF_ERROR(Enter());
     return LOSSD_CALL_DRIVER(functions_, Synchronize, stream);
-  }
-
-  absl::StatusOr<double> Time(Stream stream, absl::Span<const Launch> launches,
-                              int times) {
-    LOSSD_RETURN_IF_ERROR(Enter());
-    driver::Event begin = nullptr, end = nullptr;
-    LOSSD_RETURN_IF_ERROR(
-        LOSSD_CALL_DRIVER(functions_, CreateEvent, &begin, 0));
-    LOSSD_RETURN_IF_ERROR(LOSSD_CALL_DRIVER(functions_, CreateEvent, &end, 0));
-    LOSSD_RETURN_IF_ERROR(
-        LOSSD_CALL_DRIVER(functions_, RecordEvent, begin, stream));
-    for (int i = 0; i < times; ++i) {
-      for (const Launch& launch : launches) {
-        LOSSD_RETURN_IF_ERROR(Run(stream, launch));
-      }
-    }
-    LOSSD_RETURN_IF_ERROR(
-        LOSSD_CALL_DRIVER(functions_, RecordEvent, end, stream));
-    LOSSD_RETURN_IF_ERROR(Synchronize(stream));
-    float milliseconds = 0;
-    LOSSD_RETURN_IF_ERROR(
-        LOSSD_CALL_DRIVER(functions_, ElapsedTime, &milliseconds, begin, end));
-    functions_.DestroyEvent(begin);
-    functions_.DestroyEvent(end);
-    return static_cast<double>(milliseconds);
   }
 
  private:
@@ -261,12 +268,6 @@ absl::StatusOr<std::vector<std::unique_ptr<Device>>> OpenDevices(
     devices.push_back(std::move(device));
   }
   return devices;
-}
-
-absl::StatusOr<double> TimeOnDevice(Device& device, Device::Stream stream,
-                                    absl::Span<const Launch> launches,
-                                    int times) {
-  return static_cast<DriverDevice&>(device).Time(stream, launches, times);
 }
 
 }  // namespace lossd::cuda

@@ -31,12 +31,6 @@ struct KernelImage {
 absl::StatusOr<std::vector<std::unique_ptr<Device>>> OpenDevices(
     absl::Span<const KernelImage> images);
 
-// Milliseconds of device time that `launches`, run `times` times one after
-// another, take. Only for devices of OpenDevices; for benchmarks.
-absl::StatusOr<double> TimeOnDevice(Device& device, Device::Stream stream,
-                                    absl::Span<const Launch> launches,
-                                    int times);
-
 }  // namespace lossd::cuda
 
 #endif  // LOSSD_SERVER_KERNELS_CUDA_DRIVER_H_

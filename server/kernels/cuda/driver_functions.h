@@ -71,6 +71,8 @@ struct LaunchConfig {
   LOSSD_DRIVER(Free, "cuMemFree_v2", (Pointer))                                \
   LOSSD_DRIVER(AllocateHost, "cuMemHostAlloc", (void**, size_t, unsigned))     \
   LOSSD_DRIVER(FreeHost, "cuMemFreeHost", (void*))                             \
+  LOSSD_DRIVER(PinHost, "cuMemHostRegister_v2", (void*, size_t, unsigned))     \
+  LOSSD_DRIVER(UnpinHost, "cuMemHostUnregister", (void*))                      \
   LOSSD_DRIVER(CreateStream, "cuStreamCreate", (Stream*, unsigned))            \
   LOSSD_DRIVER(DestroyStream, "cuStreamDestroy_v2", (Stream))                  \
   LOSSD_DRIVER(Synchronize, "cuStreamSynchronize", (Stream))                   \

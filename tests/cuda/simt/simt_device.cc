@@ -70,8 +70,17 @@ class SimtDevice : public cuda::Device {
   }
   void FreeHost(uint8_t* memory) override { Free(memory); }
 
+  absl::Status PinHost(uint8_t*, int64_t) override { return absl::OkStatus(); }
+  void UnpinHost(uint8_t*) override {}
+
   absl::StatusOr<Stream> CreateStream() override { return this; }
   void DestroyStream(Stream) override {}
+  absl::StatusOr<Event> CreateEvent() override { return this; }
+  void DestroyEvent(Event) override {}
+  absl::Status Record(Stream, Event) override { return absl::OkStatus(); }
+  absl::StatusOr<absl::Duration> Elapsed(Event, Event) override {
+    return absl::ZeroDuration();
+  }
 
   absl::Status CopyToDevice(Stream, uint8_t* to, const uint8_t* from,
                             int64_t bytes) override {

@@ -32,7 +32,8 @@ CHANGED = {
     "ports": {"grpc": 6000, "admin": 6001},
     "drain": {"delaySeconds": 7, "timeoutSeconds": 600, "marginSeconds": 20},
     "settings": {
-        "threads": 4, "default-device": "any", "target": "AVX2",
+        "threads": 4, "default-device": "cuda", "target": "AVX2",
+        "cuda-memory-bytes": "2GiB", "cuda-batches-in-flight": 3,
         "log-level": "debug", "log-format": "text", "withhold-values": True,
         "max-message-bytes": 16777216, "max-response-bytes": "8MiB",
         "max-elements": 1073741824, "max-dimensions": 8,

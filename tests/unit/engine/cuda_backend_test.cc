@@ -175,7 +175,7 @@ TEST_P(CudaFailureTest, TheLastDeviceThatFailsIsUnavailable) {
 INSTANTIATE_TEST_SUITE_P(EveryCall, CudaFailureTest,
                          testing::Values("Run", "Synchronize", "CopyToDevice",
                                          "CopyToHost", "CreateStream",
-                                         "AllocateHost"),
+                                         "CreateEvent", "AllocateHost"),
                          [](const auto& info) {
                            return std::string(info.param);
                          });
@@ -238,6 +238,69 @@ TEST_F(CudaBackendTest, EverythingIsGivenBack) {
   EXPECT_EQ(states_[0]->device_bytes, 0);
   EXPECT_EQ(states_[0]->host_bytes, 0);
   EXPECT_EQ(states_[0]->streams, 0);
+  EXPECT_EQ(states_[0]->events, 0);
+  EXPECT_TRUE(states_[0]->pinned.empty());
+}
+
+TEST_F(CudaBackendTest, MappingsOfThePoolArePinned) {
+  Make(1);
+  constexpr int64_t kBytes = BufferPool::kMappedBytes;
+  AlignedBuffer large = engine_->pool().Allocate(kBytes);
+  const AlignedBuffer small = engine_->pool().Allocate(kBytes / 2);
+  {
+    absl::MutexLock lock(&states_[0]->mutex);
+    EXPECT_THAT(states_[0]->pinned, ElementsAre(large.data()));
+  }
+  // They stay pinned until the system gets them back.
+  large = AlignedBuffer();
+  for (size_t pinned : {1, 1, 0}) {
+    {
+      absl::MutexLock lock(&states_[0]->mutex);
+      EXPECT_EQ(states_[0]->pinned.size(), pinned);
+    }
+    engine_->pool().Trim();
+  }
+}
+
+TEST_F(CudaBackendTest, AMappingThatOutlivesTheBackendIsUnpinnedWithIt) {
+  Make(1);
+  const AlignedBuffer large =
+      engine_->pool().Allocate(BufferPool::kMappedBytes);
+  engine_.reset();
+  absl::MutexLock lock(&states_[0]->mutex);
+  EXPECT_TRUE(states_[0]->pinned.empty());
+}
+
+TEST_F(CudaBackendTest, MemoryThatCannotBePinnedIsUsedAllTheSame) {
+  Make(1);
+  Fail(0, "PinHost");
+  EXPECT_TRUE(Run(1 << 19)->violations.empty());
+  EXPECT_TRUE(failures_.empty());
+}
+
+TEST_F(CudaBackendTest, SmallTensorsAreOneCopyAndLargeOnesAreCopiedDirectly) {
+  Make(1);
+  Run(1000);
+  {
+    absl::MutexLock lock(&states_[0]->mutex);
+    EXPECT_EQ(states_[0]->copied_from.size(), 1u);
+    states_[0]->copied_from.clear();
+  }
+  Run(1 << 19);
+  absl::MutexLock lock(&states_[0]->mutex);
+  // Both tensors of the evaluation lie at the same place.
+  const auto* values = reinterpret_cast<const uint8_t*>(values_.data());
+  ASSERT_EQ(states_[0]->copied_from.size(), 3u);
+  EXPECT_EQ(states_[0]->copied_from[1], values);
+  EXPECT_EQ(states_[0]->copied_from[2], values);
+}
+
+TEST_F(CudaBackendTest, ABatchThatFailsIsWaitedForBeforeItsMemoryGoes) {
+  Make(1);
+  Fail(0, "Run");
+  Run(1000);
+  absl::MutexLock lock(&states_[0]->mutex);
+  EXPECT_EQ(states_[0]->synchronized, 1);
 }
 
 }  // namespace

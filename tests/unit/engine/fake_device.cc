@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "server/base/status_macros.h"
 
 namespace lossd {
 namespace {
@@ -18,6 +19,7 @@ class FakeDevice : public cuda::Device {
   FakeDevice(const std::string& name, std::shared_ptr<FakeDeviceState> state)
       : state_(std::move(state)) {
     info_.name = name;
+    info_.model = "fake";
     info_.target = "sm_90";
     info_.multiprocessors = 2;
   }
@@ -49,6 +51,17 @@ class FakeDevice : public cuda::Device {
     state_->host_bytes -= Forget(memory);
   }
 
+  absl::Status PinHost(uint8_t* memory, int64_t) override {
+    absl::MutexLock lock(&state_->mutex);
+    if (state_->failing == "PinHost") return Failure("PinHost");
+    state_->pinned.insert(memory);
+    return absl::OkStatus();
+  }
+  void UnpinHost(uint8_t* memory) override {
+    absl::MutexLock lock(&state_->mutex);
+    state_->pinned.erase(memory);
+  }
+
   absl::StatusOr<Stream> CreateStream() override {
     absl::MutexLock lock(&state_->mutex);
     if (state_->failing == "CreateStream") return Failure("CreateStream");
@@ -60,8 +73,35 @@ class FakeDevice : public cuda::Device {
     --state_->streams;
   }
 
+  // Records are a millisecond apart.
+  absl::StatusOr<Event> CreateEvent() override {
+    LOSSD_RETURN_IF_ERROR(Check("CreateEvent"));
+    absl::MutexLock lock(&state_->mutex);
+    ++state_->events;
+    return new int(0);
+  }
+  void DestroyEvent(Event event) override {
+    absl::MutexLock lock(&state_->mutex);
+    --state_->events;
+    delete static_cast<int*>(event);
+  }
+  absl::Status Record(Stream, Event event) override {
+    absl::MutexLock lock(&state_->mutex);
+    *static_cast<int*>(event) = ++state_->records;
+    return absl::OkStatus();
+  }
+  absl::StatusOr<absl::Duration> Elapsed(Event from, Event to) override {
+    absl::MutexLock lock(&state_->mutex);
+    return absl::Milliseconds(*static_cast<int*>(to) -
+                              *static_cast<int*>(from));
+  }
+
   absl::Status CopyToDevice(Stream, uint8_t* to, const uint8_t* from,
                             int64_t bytes) override {
+    {
+      absl::MutexLock lock(&state_->mutex);
+      state_->copied_from.push_back(from);
+    }
     std::memcpy(to, from, static_cast<size_t>(bytes));
     return Check("CopyToDevice");
   }
@@ -79,6 +119,7 @@ class FakeDevice : public cuda::Device {
   }
   absl::Status Synchronize(Stream) override {
     absl::MutexLock lock(&state_->mutex);
+    ++state_->synchronized;
     state_->most_in_flight =
         std::max(state_->most_in_flight, ++state_->in_flight);
     const auto go_on = [this]() ABSL_NO_THREAD_SAFETY_ANALYSIS {

@@ -6,7 +6,9 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <set>
 #include <string>
+#include <vector>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
@@ -21,13 +23,19 @@ struct FakeDeviceState {
   int64_t most_device_bytes ABSL_GUARDED_BY(mutex) = 0;
   int64_t host_bytes ABSL_GUARDED_BY(mutex) = 0;
   int streams ABSL_GUARDED_BY(mutex) = 0;
+  int events ABSL_GUARDED_BY(mutex) = 0;
+  int records ABSL_GUARDED_BY(mutex) = 0;
+  std::set<uint8_t*> pinned ABSL_GUARDED_BY(mutex);
   int launches ABSL_GUARDED_BY(mutex) = 0;
+  int synchronized ABSL_GUARDED_BY(mutex) = 0;  // calls of Synchronize
+  std::vector<const uint8_t*> copied_from ABSL_GUARDED_BY(mutex);
   int in_flight ABSL_GUARDED_BY(mutex) = 0;  // threads that synchronize
   int most_in_flight ABSL_GUARDED_BY(mutex) = 0;
   // Memory that there is.
   int64_t memory_bytes ABSL_GUARDED_BY(mutex) = int64_t{1} << 30;
   // The error of each call of that name from now on: "Run", "Synchronize",
-  // "CopyToDevice", "CopyToHost", "CreateStream" or "AllocateHost".
+  // "CopyToDevice", "CopyToHost", "CreateStream", "CreateEvent", "AllocateHost"
+  // or "PinHost".
   std::string failing ABSL_GUARDED_BY(mutex);
   // Synchronize waits until it is false.
   bool held ABSL_GUARDED_BY(mutex) = false;

@@ -219,9 +219,9 @@ TEST_F(AnswerWriterTest, TheRunIsTold) {
   EXPECT_EQ(wire.version(), "0.1.0");
   EXPECT_EQ(wire.numerics_version(), kNumericsVersion);
   EXPECT_EQ(wire.backend(), task_.backend->name());
-  EXPECT_EQ(wire.device(), task_.backend->device());
+  EXPECT_EQ(wire.device(), task_.backend->devices()[0].name);
   EXPECT_EQ(wire.kernel(), AllLosses()[kLoss]->schema.name);
-  EXPECT_EQ(wire.target(), task_.backend->target());
+  EXPECT_EQ(wire.target(), task_.backend->devices()[0].target);
   EXPECT_EQ(wire.batch_requests(), 3);
   EXPECT_EQ(wire.batch_rows(), 40);
   EXPECT_EQ(wire.queued().nanos(), 1000000);

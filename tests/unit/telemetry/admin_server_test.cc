@@ -34,6 +34,9 @@ class AdminServerTest : public ::testing::Test {
     options.not_ready = [this] {
       return std::string(draining_ ? "draining" : "");
     };
+    options.not_alive = [this] {
+      return std::string(lost_ ? "device lost" : "");
+    };
     auto started = AdminServer::Start(std::move(options));
     ASSERT_TRUE(started.ok()) << started.status();
     server_ = *std::move(started);
@@ -50,6 +53,7 @@ class AdminServerTest : public ::testing::Test {
 
   std::string metrics_ = "lossd_in_flight 0\n";
   std::atomic<bool> draining_{false};
+  std::atomic<bool> lost_{false};
   std::unique_ptr<AdminServer> server_;
 };
 
@@ -76,6 +80,13 @@ TEST_F(AdminServerTest, IsAliveWhetherReadyOrNot) {
   EXPECT_EQ(Client().Get("/livez")->status, 200);
   draining_ = true;
   EXPECT_EQ(Client().Get("/livez")->status, 200);
+}
+
+TEST_F(AdminServerTest, AProcessThatCannotRecoverIsNotAlive) {
+  lost_ = true;
+  auto got = Client().Get("/livez");
+  EXPECT_EQ(got->status, 503);
+  EXPECT_EQ(got->body, "device lost\n");
 }
 
 TEST_F(AdminServerTest, ReadinessFollowsTheCallback) {
