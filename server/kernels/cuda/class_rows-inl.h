@@ -24,6 +24,23 @@ LOSSD_FN float ExpNear(float s) {
                               (std::bit_cast<uint32_t>(shifted.v) << 23));
 }
 
+// Rounds finite values to the elements of a packet.
+template <class T, int kCount>
+LOSSD_FN void RoundPacket(const float (&from)[kCount], Packet<T>* to) {
+  if constexpr (sizeof(T) == 4) {
+    LOSSD_UNROLL
+    for (int k = 0; k < kCount; ++k) to->Put(k, from[k]);
+  } else {
+    LOSSD_UNROLL
+    for (int k = 0; k < kCount; k += 2) {
+      T low, high;
+      RoundPair(from[k], from[k + 1], &low, &high);
+      to->Put(k, low);
+      to->Put(k + 1, high);
+    }
+  }
+}
+
 // A row of elements of type T, for kWarps warps of a block. A single warp is
 // one of several in its block, and no part of a cluster.
 template <class T, int kWarps>
@@ -57,12 +74,12 @@ class ClassRows {
   LOSSD_FN explicit ClassRows(int cluster)
       : cluster_(cluster),
         rank_(kWarps == 1
-                  ? WarpThreads::Rank()
+                  ? ThreadIndex() % kWarpThreads
                   : ClusterRank() * kWarps * kWarpThreads + ThreadIndex()),
         threads_(cluster * kWarps * kWarpThreads) {}
 
   // The packet that this thread holds as its p-th.
-  LOSSD_FN int64_t PacketOf(int p) const { return p * threads_ + rank_; }
+  LOSSD_FN int PacketOf(int p) const { return p * threads_ + rank_; }
 
   LOSSD_FN void SyncTeam(const char* file, int line) const {
     if (cluster_ > 1) {
@@ -183,7 +200,7 @@ class ClassRows {
     const T* x = reinterpret_cast<const T*>(job.tensors[0].data) + row * length;
     T* gradient = reinterpret_cast<T*>(job.gradients[0].data);
     if (gradient) gradient += row * length;
-    packets_ = length / kCount;
+    packets_ = static_cast<int>(length / kCount);
     const int64_t label = IndexAt(job.tensors[1], row);
     if (static_cast<double>(label) == job.parameters[0]) {
       if (gradient) FillZero(gradient);
@@ -204,7 +221,10 @@ class ClassRows {
         scale =
             w * (job.gradient_scale * ElementAt<double>(job.grad_output, row));
       }
-      PutGradient(softmax, range, scale, y, label, x, gradient);
+      PutGradient(softmax, range, scale, static_cast<int>(label), x, gradient);
+      if (static_cast<int>(label) / kCount % threads_ == rank_) {
+        PutLabel(softmax, scale, y, gradient + label);
+      }
     }
     if (rank_ == 0) {
       Record(job, row, w * (ScalarLog1p(softmax.others) + (softmax.max - y)));
@@ -222,29 +242,29 @@ class ClassRows {
     for (int p = 0; p < kPackets; ++p) {
       LOSSD_UNROLL
       for (int k = 0; k < kCount; ++k) {
-        x_[p][k] = WidenedFloat(raw[p].elements[k]);
+        x_[p][k] = WidenedFloat(raw[p].Get(k));
       }
     }
   }
 
   // Notices NaN and infinity of a row that has some.
   LOSSD_FN void LookAgain(const JobDescriptor& job, const T* x) {
-    for (int64_t i = rank_; i < packets_ * kCount; i += threads_) {
+    for (int i = rank_; i < packets_ * kCount; i += threads_) {
       noticed_.Input(job.tensors[0], 0, Widened<float>(x[i]));
     }
   }
 
   LOSSD_FN void FillZero(T* gradient) const {
     Packet<T> zero = {};
-    for (int64_t i = rank_; i < packets_; i += threads_) {
+    for (int i = rank_; i < packets_; i += threads_) {
       StoreOnce(reinterpret_cast<Packet<T>*>(gradient) + i, zero);
     }
   }
 
-  // e * factor, with the label's own.
+  // e * factor; what the label's place gets is not looked at.
   LOSSD_FN void PutGradient(const Softmax& softmax,
                             const cross_entropy::Range& range, double scale,
-                            double y, int64_t label, const T* x, T* gradient) {
+                            int label, const T* x, T* gradient) {
     const double inverse = 1.0 / (1.0 + softmax.others);
     const auto factor = static_cast<float>(scale * inverse);
     // Where no product can be 0, infinite or NaN, none is looked at.
@@ -256,32 +276,29 @@ class ClassRows {
                        factor < 6e4f && factor > -6e4f;
     LOSSD_UNROLL
     for (int p = 0; p < kPackets; ++p) {
-      const int64_t packet = PacketOf(p);
+      const int packet = PacketOf(p);
       if (packet >= packets_) break;
       Packet<T> out;
       LOSSD_UNROLL
       for (int k = 0; k < kCount; ++k) x_[p][k] = x_[p][k] * factor;
       if (plain) {
-        RoundPacket(x_[p], out.elements);
+        RoundPacket(x_[p], &out);
       } else {
         PutChecked(p, x + packet * kCount, label - packet * kCount, scale,
                    &out);
       }
       auto* const to = reinterpret_cast<Packet<T>*>(gradient) + packet;
       StoreOnce(to, out);
-      if (label / kCount == packet) {
-        PutLabel(softmax, scale, y, gradient + label);
-      }
     }
   }
 
   // Element `label` of the packet is not looked at.
-  LOSSD_FN void PutChecked(int p, const T* x, int64_t label, double scale,
+  LOSSD_FN void PutChecked(int p, const T* x, int label, double scale,
                            Packet<T>* out) {
     LOSSD_UNROLL
     for (int k = 0; k < kCount; ++k) {
       const T stored = Narrowed<T>(CanonicalLane(x_[p][k]));
-      out->elements[k] = stored;
+      out->Put(k, stored);
       if (k == label) continue;
       noticed_.Output(Widened<double>(stored));
       noticed_.underflow += Widened<float>(stored) == 0 && scale != 0 &&
@@ -289,6 +306,7 @@ class ClassRows {
     }
   }
 
+  // The label's gradient, by the thread that has stored its packet.
   LOSSD_FN void PutLabel(const Softmax& softmax, double scale, double y,
                          T* to) {
     const double exact =
@@ -307,9 +325,9 @@ class ClassRows {
   }
 
   const int cluster_;
-  const int64_t rank_;     // of the thread in its team
-  const int64_t threads_;  // of a team
-  int64_t packets_ = 0;    // of the row
+  const int rank_;     // of the thread in its team
+  const int threads_;  // of a team
+  int packets_ = 0;    // of the row
   bool near_ = false;
   float x_[kPackets][kCount];
   Noticed noticed_;

@@ -4,11 +4,36 @@
 // time. The lane of a thread sums the losses that it has computed, and the
 // lanes are added as a tree.
 
-// What lies in 16 bytes.
+// The elements that lie in 16 bytes, as words: an array of elements of 2 bytes
+// would take a register for each.
 template <class T>
 struct alignas(16) Packet {
   static constexpr int kCount = 16 / sizeof(T);
-  T elements[kCount];
+  uint32_t words[4] = {};
+
+  LOSSD_FN T Get(int k) const {
+    if constexpr (sizeof(T) == 8) {
+      return std::bit_cast<T>(uint64_t{words[2 * k]} |
+                              uint64_t{words[2 * k + 1]} << 32);
+    } else if constexpr (sizeof(T) == 4) {
+      return std::bit_cast<T>(words[k]);
+    } else {
+      return std::bit_cast<T>(
+          static_cast<uint16_t>(words[k / 2] >> (k % 2 * 16)));
+    }
+  }
+  // Each place is put once.
+  LOSSD_FN void Put(int k, T value) {
+    if constexpr (sizeof(T) == 8) {
+      const auto bits = std::bit_cast<uint64_t>(value);
+      words[2 * k] = static_cast<uint32_t>(bits);
+      words[2 * k + 1] = static_cast<uint32_t>(bits >> 32);
+    } else if constexpr (sizeof(T) == 4) {
+      words[k] = std::bit_cast<uint32_t>(value);
+    } else {
+      words[k / 2] |= uint32_t{std::bit_cast<uint16_t>(value)} << (k % 2 * 16);
+    }
+  }
 };
 
 template <template <class> class Math, class Lane>
@@ -129,7 +154,7 @@ class ElementGroup {
           IsPresent(tensor) && tensor.layout == TensorDescriptor::Layout::kOne
               ? reinterpret_cast<const T*>(tensor.data)[0]
               : Narrowed<T>(Lane{1});
-      for (int k = 0; k < kCount; ++k) in[slot].elements[k] = value;
+      for (int k = 0; k < kCount; ++k) in[slot].Put(k, value);
     }
     const int64_t step = kWarpThreads * kCount;
     for (int64_t i = WarpThreads::Rank() * kCount; i < n; i += step) {
@@ -154,8 +179,10 @@ class ElementGroup {
       *to = LoadOnce(reinterpret_cast<const Packet<T>*>(from));
       return;
     }
+    *to = {};
+    LOSSD_UNROLL
     for (int k = 0; k < Packet<T>::kCount; ++k) {
-      if (k < count) to->elements[k] = from[k];
+      if (k < count) to->Put(k, from[k]);
     }
   }
   template <class T>
@@ -164,8 +191,9 @@ class ElementGroup {
       StoreOnce(reinterpret_cast<Packet<T>*>(to), from);
       return;
     }
+    LOSSD_UNROLL
     for (int k = 0; k < Packet<T>::kCount; ++k) {
-      if (k < count) to[k] = from.elements[k];
+      if (k < count) to[k] = from.Get(k);
     }
   }
 
@@ -182,25 +210,26 @@ class ElementGroup {
       if (k >= count) break;
       V operand[kTensors];
       for (int slot = 0; slot < kTensors; ++slot) {
-        operand[slot].v = Widened<Lane>(in[slot].elements[k]);
+        operand[slot].v = Widened<Lane>(in[slot].Get(k));
         if (IsPresent(job_.tensors[slot])) {
           noticed_.Input(job_.tensors[slot], slot, operand[slot].v);
         }
       }
       Element<V> element;
       M::Evaluate(operand, job_.parameters, &element);
-      const V scale = {Widened<Lane>(in[kTensors].elements[k]) *
-                       scale_of_all.v};
+      const V scale = {Widened<Lane>(in[kTensors].Get(k)) * scale_of_all.v};
       for (int slot = 0; slot < kTensors; ++slot) {
         if (!job_.gradients[slot].data) continue;
         const V value = Canonical(element.gradient[slot] * scale);
-        gradients[slot].elements[k] = Narrowed<T>(value.v);
+        const T stored = Narrowed<T>(value.v);
+        gradients[slot].Put(k, stored);
         NoteGradient(element.gradient[slot].v, scale.v,
-                     Widened<double>(gradients[slot].elements[k]));
+                     Widened<double>(stored));
       }
       if (job_.losses.data) {
-        losses.elements[k] = Narrowed<T>(Canonical(element.loss).v);
-        noticed_.Output(Widened<double>(losses.elements[k]));
+        const T stored = Narrowed<T>(Canonical(element.loss).v);
+        losses.Put(k, stored);
+        noticed_.Output(Widened<double>(stored));
       }
       sum += static_cast<double>(element.loss.v);
     }

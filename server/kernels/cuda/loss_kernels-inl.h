@@ -68,18 +68,31 @@ LOSSD_FN void RunBlocks(const Batch& batch) {
   }
 }
 
+// Blocks that a multiprocessor is to hold at a time, which bounds the registers
+// of a thread: 128 for elements in lanes of float, 168 in lanes of double. Some
+// of them, and rows, would spill if they had fewer.
+template <template <class> class Math, class Lane>
+inline constexpr int kWarpBlocksHeld =
+    Math<GroupLanes<double, WarpThreads>>::kRows ? 1
+    : sizeof(Lane) == 8                          ? 3
+                                                 : 4;
+
 }  // namespace
 }  // namespace lossd::cuda
 
 #define LOSSD_NAME(loss, rest) lossd_##loss##_##rest
 #define LOSSD_NAME_OF(loss, rest) LOSSD_NAME(loss, rest)
 
-LOSSD_KERNEL(lossd::cuda::kWarpBlock, 1,
-             LOSSD_NAME_OF(LOSSD_THIS_LOSS, warp_float)) {
+LOSSD_KERNEL(
+    lossd::cuda::kWarpBlock,
+    (lossd::cuda::kWarpBlocksHeld<lossd::cuda::LOSSD_THIS_LOSS::Math, float>),
+    LOSSD_NAME_OF(LOSSD_THIS_LOSS, warp_float)) {
   lossd::cuda::RunWarps<lossd::cuda::LOSSD_THIS_LOSS::Math, float>(batch);
 }
-LOSSD_KERNEL(lossd::cuda::kWarpBlock, 1,
-             LOSSD_NAME_OF(LOSSD_THIS_LOSS, warp_double)) {
+LOSSD_KERNEL(
+    lossd::cuda::kWarpBlock,
+    (lossd::cuda::kWarpBlocksHeld<lossd::cuda::LOSSD_THIS_LOSS::Math, double>),
+    LOSSD_NAME_OF(LOSSD_THIS_LOSS, warp_double)) {
   lossd::cuda::RunWarps<lossd::cuda::LOSSD_THIS_LOSS::Math, double>(batch);
 }
 LOSSD_KERNEL(lossd::cuda::kRowBlock, 1,

@@ -67,18 +67,6 @@ LOSSD_FN float WidenedFloat(Bfloat16 x) { return ToFloat(x); }
 LOSSD_FN float LeastNormal(float) { return 0x1p-126f; }
 LOSSD_FN float LeastNormal(Float16) { return 0x1p-14f; }
 LOSSD_FN float LeastNormal(Bfloat16) { return 0x1p-126f; }
-template <class T, int kCount>
-LOSSD_FN void RoundPacket(const float (&from)[kCount], T (&to)[kCount]) {
-  if constexpr (sizeof(T) == 4) {
-    for (int k = 0; k < kCount; ++k) to[k] = from[k];
-  } else {
-    LOSSD_UNROLL
-    for (int k = 0; k < kCount; k += 2) {
-      RoundPair(from[k], from[k + 1], &to[k], &to[k + 1]);
-    }
-  }
-}
-
 // Whether lanes can be read or written where the elements lie.
 template <class Lane>
 LOSSD_FN bool IsInPlace(Dtype dtype) {
