@@ -5,7 +5,8 @@
 #
 #   math_compiles.sh ROOT HOST_COMPILER OBJECT [NVCC]
 #
-# NVCC, else $LOSSD_NVCC, else nvcc in PATH; with none of them it exits with 77.
+# NVCC, else $LOSSD_NVCC, else nvcc in PATH; with none of them it exits with 77,
+# or with 1 if LOSSD_REQUIRE_TOOLS is 1.
 # Further arguments, such as -I/path, are in $LOSSD_NVCC_FLAGS, separated by
 # spaces.
 set -eu
@@ -18,6 +19,7 @@ nvcc=${4:-${LOSSD_NVCC:-nvcc}}
 if ! command -v "$nvcc" >/dev/null; then
   echo "skipped: no CUDA compiler: $nvcc is not found;" \
     "put nvcc into PATH, or its path into LOSSD_NVCC"
+  [ "${LOSSD_REQUIRE_TOOLS:-}" != 1 ] || exit 1
   exit 77
 fi
 
