@@ -73,13 +73,30 @@ class ElementGroup {
           if constexpr (sizeof(Lane) == 8) sum = RunDirect<double>(begin, n);
       }
     } else {
-      for (int64_t i = WarpThreads::Rank(); i < n; i += kWarpThreads) {
-        sum += RunElement(begin + i);
-      }
+      sum = RunEach(begin, n);
     }
     sum = WarpThreads::Sum(sum);
     if (WarpThreads::Rank() == 0) PutSums(job_, leaf, sum, sum);
     noticed_.Report(job_.findings);
+  }
+
+  // Element by element, and in the order of RunDirect, so that the sum is the
+  // same whether a tensor broadcasts and whatever else is wanted.
+  LOSSD_CALL double RunEach(int64_t begin, int64_t n) {
+    const Dtype dtype = job_.tensors[0].dtype;
+    const int count = dtype == Dtype::kFloat64   ? Packet<double>::kCount
+                      : dtype == Dtype::kFloat32 ? Packet<float>::kCount
+                                                 : Packet<Float16>::kCount;
+    double sum = 0;
+    for (int64_t i = WarpThreads::Rank() * count; i < n;
+         i += kWarpThreads * count) {
+      double of_packet = 0;
+      for (int64_t k = i; k < i + count && k < n; ++k) {
+        of_packet += RunElement(begin + k);
+      }
+      sum += of_packet;
+    }
+    return sum;
   }
 
   // One element of tensors that may broadcast.
