@@ -78,9 +78,9 @@ Fiber::~Fiber() { munmap(stack_, kStackBytes); }
 
 void Fiber::Start(std::function<void()> body) {
   body_ = std::move(body);
-  started_ = false;
+  // Whoever returns cleans the stack.
+  if (!ended_) CleanStack(stack_, kStackBytes);
   ended_ = false;
-  CleanStack(stack_, kStackBytes);
   fake_stack_ = nullptr;
 #if defined(__x86_64__)
   // The frame that LossdSwitchStacks takes down: six registers and where to go

@@ -37,7 +37,6 @@ class Fiber {
 
   char* const stack_;
   std::function<void()> body_;
-  bool started_ = false;
   bool ended_ = true;
 #if defined(__x86_64__)
   void* own_ = nullptr;  // stack pointers

@@ -186,10 +186,11 @@ char* Machine::Slot() {
 
 // A slot is written again two exchanges later, when every thread of the warp
 // has been at the one between, and so has read it.
-void Machine::Exchange() {
+void Machine::Exchange(const char* file, int line) {
   const int64_t i = running_ - threads_.data();
-  static const Site kExchange = {"exchange", 0};
-  Wait(&exchanges_[i / kWarp], kExchange);
+  const Site site = {file, line};
+  sites_.insert(site);
+  if (site != removed_) Wait(&exchanges_[i / kWarp], site);
   threads_[i].parity ^= 1;
 }
 

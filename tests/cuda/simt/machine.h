@@ -6,8 +6,10 @@
 #ifndef LOSSD_TESTS_CUDA_SIMT_MACHINE_H_
 #define LOSSD_TESTS_CUDA_SIMT_MACHINE_H_
 
+#include <compare>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <functional>
 #include <map>
 #include <memory>
@@ -22,11 +24,20 @@
 
 namespace lossd::simt {
 
-// Where a barrier stands in the source.
+// Where a barrier, or an exchange among the threads of a warp, stands in the
+// source. The name of the file is a literal.
 struct Site {
-  std::string file;
+  const char* file = "";
   int line = 0;
-  auto operator<=>(const Site&) const = default;
+
+  friend std::strong_ordering operator<=>(const Site& a, const Site& b) {
+    if (a.line != b.line) return a.line <=> b.line;
+    return a.file == b.file ? std::strong_ordering::equal
+                            : std::strcmp(a.file, b.file) <=> 0;
+  }
+  friend bool operator==(const Site& a, const Site& b) {
+    return (a <=> b) == std::strong_ordering::equal;
+  }
 };
 
 struct Grid {
@@ -50,10 +61,11 @@ class Machine {
   // called once for each thread.
   absl::Status Run(const Grid& grid, const std::function<void()>& kernel);
 
-  // A barrier that is passed over.
+  // A barrier that is passed over, or an exchange that does not wait for the
+  // other threads.
   void set_removed(const Site& site) { removed_ = site; }
-  // Barriers that a thread has come to.
-  const std::set<Site>& sites() const { return sites_; }
+  // Barriers and exchanges that a thread has come to since the last call.
+  std::set<Site> TakeSites() { return std::exchange(sites_, {}); }
 
   // What threads call, through threads.h.
   enum class Scope { kWarp, kBlock, kCluster };
@@ -68,7 +80,7 @@ class Machine {
   // of the others, until the exchange after.
   static constexpr size_t kSlotBytes = 16;
   char* Slot();
-  void Exchange();
+  void Exchange(const char* file, int line);
   const char* SlotOf(int lane) const;
   // The array of the running thread's block that `key` names.
   char* Shared(const void* key, size_t bytes);

@@ -4,10 +4,12 @@
 
 #include <cstdlib>
 #include <cstring>
+#include <fstream>
 #include <map>
 #include <string>
 
 #include "absl/strings/str_cat.h"
+#include "tests/cuda/simt/launch_memory.h"
 
 #define LOSSD_LOSS(name)                                                 \
   extern "C" void lossd_##name##_warp_float(const lossd::cuda::Batch&);  \
@@ -60,11 +62,16 @@ class SimtDevice : public cuda::Device {
 
   absl::StatusOr<uint8_t*> Allocate(int64_t bytes) override {
     const size_t rounded = (static_cast<size_t>(bytes) + 255) / 256 * 256;
-    void* memory = std::aligned_alloc(256, rounded);
+    auto* memory = static_cast<uint8_t*>(std::aligned_alloc(256, rounded));
     std::memset(memory, kPoison, rounded);
-    return static_cast<uint8_t*>(memory);
+    memory_[memory] = static_cast<int64_t>(rounded);
+    return memory;
   }
-  void Free(uint8_t* memory) override { std::free(memory); }
+  void Free(uint8_t* memory) override {
+    memory_.erase(memory);
+    std::free(memory);
+  }
+  // No kernel may touch memory of the host, either.
   absl::StatusOr<uint8_t*> AllocateHost(int64_t bytes) override {
     return Allocate(bytes);
   }
@@ -98,15 +105,32 @@ class SimtDevice : public cuda::Device {
       return absl::NotFoundError(
           absl::StrCat("there is no kernel ", launch.kernel));
     }
+    Note(launch);
+    const absl::Status claims = LaunchMemory::Check(memory_, launch);
+    if (!claims.ok()) return claims;
+    const LaunchMemory owned(memory_, launch);
     const Grid grid = {launch.blocks, launch.threads, launch.cluster, 0};
     return machine_->Run(grid, [&] { kernel->second(launch.batch); });
   }
   absl::Status Synchronize(Stream) override { return absl::OkStatus(); }
 
  private:
+  // Adds a line for each job, its loss and dtype, to the file that
+  // LOSSD_SIMT_JOBS names.
+  static void Note(const cuda::Launch& launch) {
+    const char* path = std::getenv("LOSSD_SIMT_JOBS");
+    if (path == nullptr) return;
+    std::ofstream file(path, std::ios::app);
+    for (int64_t i = 0; i < launch.batch.job_count; ++i) {
+      file << launch.module << " "
+           << DtypeName(launch.batch.jobs[i].tensors[0].dtype) << "\n";
+    }
+  }
+
   const cuda::DeviceInfo info_;
   Machine* const machine_;
   const std::map<std::string, KernelFunction> kernels_;
+  std::map<uint8_t*, int64_t> memory_;  // sizes
 };
 
 }  // namespace

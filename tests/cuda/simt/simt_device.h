@@ -12,7 +12,8 @@
 namespace lossd::simt {
 
 // lossd's kernels on a machine, with the host's memory. Everything happens at
-// once, on the calling thread. `machine` must outlive it.
+// once, on the calling thread. `machine` must outlive it. Jobs are noted in the
+// file that LOSSD_SIMT_JOBS names, if any.
 std::unique_ptr<cuda::Device> MakeSimtDevice(const cuda::DeviceInfo& info,
                                              Machine* machine);
 

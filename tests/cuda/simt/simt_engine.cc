@@ -21,20 +21,31 @@ uint64_t Seed() {
   return seed;
 }
 
-std::unique_ptr<Engine> MakeSimtEngine(Machine* machine, int64_t warp_row,
-                                       int max_cluster) {
-  std::vector<std::unique_ptr<cuda::Device>> devices;
+std::unique_ptr<cuda::Device> MakeFiberDevice(Machine* machine,
+                                              int max_cluster) {
   cuda::DeviceInfo info;
   info.name = "cuda:0";
   info.model = "fibers";
   info.target = "simt";
   info.max_cluster = max_cluster;
-  devices.push_back(MakeSimtDevice(info, machine));
+  return MakeSimtDevice(info, machine);
+}
+
+std::unique_ptr<Backend> MakeSimtBackend(std::unique_ptr<cuda::Device> device,
+                                         int64_t warp_row) {
+  std::vector<std::unique_ptr<cuda::Device>> devices;
+  devices.push_back(std::move(device));
   CudaOptions options;
   options.arena_bytes = int64_t{256} << 20;
   options.warp_row = warp_row;
+  return MakeCudaBackend(std::move(devices), options);
+}
+
+std::unique_ptr<Engine> MakeSimtEngine(Machine* machine, int64_t warp_row,
+                                       int max_cluster) {
   std::vector<std::unique_ptr<Backend>> backends;
-  backends.push_back(MakeCudaBackend(std::move(devices), options));
+  backends.push_back(
+      MakeSimtBackend(MakeFiberDevice(machine, max_cluster), warp_row));
   return std::make_unique<Engine>(EngineLimits(), std::move(backends),
                                   DeviceClass::kCuda);
 }

@@ -7,6 +7,7 @@
 #include <memory>
 
 #include "server/engine/engine.h"
+#include "server/kernels/cuda/device.h"
 #include "server/kernels/cuda/launch_shape.h"
 #include "tests/cuda/simt/machine.h"
 
@@ -16,9 +17,17 @@ namespace lossd::simt {
 // chance.
 uint64_t Seed();
 
-// An engine with the CUDA backend on one device of fibers, with clusters of up
-// to `max_cluster` blocks, where rows longer than `warp_row` are a block's.
-// `machine` must outlive it.
+// A device of fibers with clusters of up to `max_cluster` blocks. `machine`
+// must outlive it.
+std::unique_ptr<cuda::Device> MakeFiberDevice(Machine* machine,
+                                              int max_cluster = 8);
+
+// The CUDA backend on one device, where rows longer than `warp_row` are a
+// block's.
+std::unique_ptr<Backend> MakeSimtBackend(std::unique_ptr<cuda::Device> device,
+                                         int64_t warp_row = cuda::kWarpRow);
+
+// An engine with that backend on a device of fibers.
 std::unique_ptr<Engine> MakeSimtEngine(Machine* machine,
                                        int64_t warp_row = cuda::kWarpRow,
                                        int max_cluster = 8);

@@ -41,21 +41,23 @@ inline void SyncBlock(const char* file, int line) {
 
 // The values of the warp, as they are when all its threads have come here.
 template <class T>
-T Exchanged(T value, int lane) {
+T Exchanged(T value, int lane, const char* file, int line) {
   simt::Machine& machine = simt::Machine::Current();
   std::memcpy(machine.Slot(), &value, sizeof(T));
-  machine.Exchange();
+  machine.Exchange(file, line);
   std::memcpy(&value, machine.SlotOf(lane), sizeof(T));
   return value;
 }
 template <class T>
-T ShuffleXor(T value, int mask) {
-  return Exchanged(value, (ThreadIndex() % kWarpThreads) ^ mask);
+T ShuffleXor(T value, int mask, const char* file = __builtin_FILE(),
+             int line = __builtin_LINE()) {
+  return Exchanged(value, (ThreadIndex() % kWarpThreads) ^ mask, file, line);
 }
-inline bool AnyInWarp(bool value) {
+inline bool AnyInWarp(bool value, const char* file = __builtin_FILE(),
+                      int line = __builtin_LINE()) {
   simt::Machine& machine = simt::Machine::Current();
   std::memcpy(machine.Slot(), &value, sizeof(value));
-  machine.Exchange();
+  machine.Exchange(file, line);
   bool any = false;
   for (int lane = 0; lane < kWarpThreads; ++lane) {
     any |= *machine.SlotOf(lane) != 0;
