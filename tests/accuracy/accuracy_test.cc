@@ -17,10 +17,9 @@
 #include "absl/strings/str_split.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
-#include "server/engine/cpu_backend.h"
-#include "server/engine/engine.h"
 #include "tests/accuracy/accuracy_case.h"
 #include "tests/accuracy/accuracy_page.h"
+#include "tests/unit/engine/engine_test_support.h"
 
 namespace lossd {
 namespace {
@@ -192,12 +191,6 @@ void Merge(const std::optional<PyTorchFigures>& one,
   if (!one.has_value()) return;
   if (!all->has_value()) all->emplace();
   (*all)->Merge(*one);
-}
-
-Engine MakeEngine() {
-  std::vector<std::unique_ptr<Backend>> backends;
-  backends.push_back(MakeCpuBackend(1, "").value());
-  return Engine(EngineLimits(), std::move(backends), DeviceClass::kCpu);
 }
 
 // The rows of one loss, one a dtype; each error above its bound is a failure.

@@ -11,9 +11,9 @@
 
 #include "absl/strings/str_cat.h"
 #include "gtest/gtest.h"
-#include "server/engine/cpu_backend.h"
-#include "server/engine/engine.h"
 #include "tests/conformance/golden_case.h"
+#include "tests/unit/engine/backend_under_test.h"
+#include "tests/unit/engine/engine_test_support.h"
 
 namespace lossd {
 namespace {
@@ -22,18 +22,12 @@ constexpr int64_t kMostElements = 300;
 
 class Differences {
  public:
-  Differences() {
-    std::vector<std::unique_ptr<Backend>> backends;
-    backends.push_back(MakeCpuBackend(1, "").value());
-    engine_.emplace(EngineLimits(), std::move(backends), DeviceClass::kCpu);
-  }
-
   std::unique_ptr<Task> Run(const Evaluation& evaluation) const {
     Violations violations;
-    std::unique_ptr<Task> task = engine_->Prepare(evaluation, &violations);
+    std::unique_ptr<Task> task = engine_.Prepare(evaluation, &violations);
     if (task == nullptr) return nullptr;
     Task* tasks[] = {task.get()};
-    engine_->Run(tasks);
+    engine_.Run(tasks);
     return task->violations.empty() ? std::move(task) : nullptr;
   }
 
@@ -84,7 +78,7 @@ class Differences {
   }
 
  private:
-  std::optional<Engine> engine_;
+  const Engine engine_ = MakeEngine();
 };
 
 int SlotOf(const LossSchema& schema, absl::string_view name) {
@@ -147,7 +141,9 @@ void CheckCase(const Differences& differences, const GoldenCase& golden,
   for (const GradientValue& gradient : task->result.gradients) {
     const int slot = SlotOf(golden.evaluation.loss->schema, gradient.wrt);
     const int64_t count = gradient.value.data.size() / 8;
-    for (int64_t i = 0; i < count; ++i) {
+    // All elements, or one in 32.
+    const int64_t step = 32 / RepetitionsUnderTest(32);
+    for (int64_t i = 0; i < count; i += step) {
       const std::optional<double> slope =
           differences.Slope(golden.evaluation, slot, i);
       if (!slope.has_value() || IsClamped(golden.evaluation, i)) {
@@ -180,7 +176,8 @@ TEST(FiniteDifferenceTest, EveryGradientIsTheSlopeOfItsLoss) {
     }
     RecordProperty(std::string(loss->schema.name),
                    static_cast<int>(counts.checked));
-    EXPECT_GT(counts.checked, 400) << loss->schema.name;
+    EXPECT_GT(counts.checked, RepetitionsUnderTest(400, 12))
+        << loss->schema.name;
     EXPECT_LT(counts.kinks, counts.checked) << loss->schema.name;
   }
 }

@@ -9,6 +9,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "tests/unit/engine/backend_under_test.h"
 
 namespace lossd {
 namespace {
@@ -93,7 +94,8 @@ Values Random::Narrow(Values values) const {
 
 void ForAll(const std::function<void(Random*)>& property, uint64_t seeds) {
   for (const Dtype dtype : {Dtype::kFloat32, Dtype::kFloat64}) {
-    for (uint64_t seed = 1; seed <= seeds; ++seed) {
+    const int64_t most = RepetitionsUnderTest(static_cast<int64_t>(seeds));
+    for (uint64_t seed = 1; seed <= static_cast<uint64_t>(most); ++seed) {
       SCOPED_TRACE(absl::StrCat(DtypeName(dtype), ", seed ", seed));
       Random random(seed, dtype);
       property(&random);

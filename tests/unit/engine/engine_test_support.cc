@@ -9,7 +9,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "server/engine/cpu_backend.h"
+#include "tests/unit/engine/backend_under_test.h"
 
 namespace lossd {
 namespace {
@@ -269,9 +269,16 @@ void AddOthers(CaseMaker* make, std::vector<SampleCase>* cases) {
 
 }  // namespace
 
+Engine MakeEngine(const EngineLimits& limits) {
+  std::vector<std::unique_ptr<Backend>> backends;
+  backends.push_back(MakeBackendUnderTest());
+  const DeviceClass device = backends.back()->device_class();
+  return Engine(limits, std::move(backends), device);
+}
+
 Engine MakeEngine(const EngineLimits& limits, DeviceClass default_device) {
   std::vector<std::unique_ptr<Backend>> backends;
-  backends.push_back(MakeCpuBackend(1, "").value());
+  backends.push_back(MakeBackendUnderTest());
   return Engine(limits, std::move(backends), default_device);
 }
 

@@ -64,9 +64,9 @@ class TestEvaluation {
   std::optional<TestTensor> grad_output_;
 };
 
-// An engine on the best kernels of this CPU, without threads of its own.
-Engine MakeEngine(const EngineLimits& limits = EngineLimits(),
-                  DeviceClass default_device = DeviceClass::kCpu);
+// An engine on the backend under test (backend_under_test.h).
+Engine MakeEngine(const EngineLimits& limits = EngineLimits());
+Engine MakeEngine(const EngineLimits& limits, DeviceClass default_device);
 const Engine& DefaultEngine();
 
 // What was found wrong before or by the kernels, if anything.

@@ -20,6 +20,7 @@
 #include "gtest/gtest.h"
 #include "server/engine/cpu_backend.h"
 #include "server/kernels/cpu/cpu_kernels.h"
+#include "tests/unit/engine/backend_under_test.h"
 #include "tests/unit/engine/engine_test_support.h"
 
 namespace lossd {
@@ -155,16 +156,20 @@ class ExactEvaluation {
   std::vector<std::unique_ptr<uint8_t[]>> blocks_;
 };
 
-// An engine for each set of kernels that this CPU can run.
+// An engine on the backend under test, and, where that is the CPU's, for each
+// other set of kernels that it can run.
 const std::vector<std::unique_ptr<Engine>>& Engines() {
   static const auto* const engines = [] {
     auto* made = new std::vector<std::unique_ptr<Engine>>;
     const auto add = [&](std::unique_ptr<Backend> backend) {
+      const DeviceClass device = backend->device_class();
       std::vector<std::unique_ptr<Backend>> backends;
       backends.push_back(std::move(backend));
-      made->push_back(std::make_unique<Engine>(
-          EngineLimits(), std::move(backends), DeviceClass::kCpu));
+      made->push_back(std::make_unique<Engine>(EngineLimits(),
+                                               std::move(backends), device));
     };
+    add(MakeBackendUnderTest());
+    if (made->front()->default_device() != DeviceClass::kCpu) return made;
     for (const KernelTable& kernels : CpuKernels()) {
       add(MakeCpuBackend(1, kernels.target).value());
     }
