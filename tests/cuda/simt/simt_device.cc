@@ -9,46 +9,11 @@
 #include <string>
 
 #include "absl/strings/str_cat.h"
+#include "tests/cuda/simt/kernels.h"
 #include "tests/cuda/simt/launch_memory.h"
-
-#define LOSSD_LOSS(name)                                                 \
-  extern "C" void lossd_##name##_warp_float(const lossd::cuda::Batch&);  \
-  extern "C" void lossd_##name##_warp_double(const lossd::cuda::Batch&); \
-  extern "C" void lossd_##name##_block_float(const lossd::cuda::Batch&); \
-  extern "C" void lossd_##name##_block_double(const lossd::cuda::Batch&);
-#include "loss_rows.inc"
-#undef LOSSD_LOSS
-
-#define LOSSD_CLASS_KERNELS(X)               \
-  X(lossd_cross_entropy_class_warp_float16)  \
-  X(lossd_cross_entropy_class_warp_bfloat16) \
-  X(lossd_cross_entropy_class_warp_float32)  \
-  X(lossd_cross_entropy_class_team_float16)  \
-  X(lossd_cross_entropy_class_team_bfloat16) \
-  X(lossd_cross_entropy_class_team_float32)
-#define LOSSD_DECLARE(name) extern "C" void name(const lossd::cuda::Batch&);
-LOSSD_CLASS_KERNELS(LOSSD_DECLARE)
-#undef LOSSD_DECLARE
 
 namespace lossd::simt {
 namespace {
-
-using KernelFunction = void (*)(const cuda::Batch&);
-
-std::map<std::string, KernelFunction> Kernels() {
-  return {
-#define LOSSD_LOSS(name)                                           \
-  {"lossd_" #name "_warp_float", lossd_##name##_warp_float},       \
-      {"lossd_" #name "_warp_double", lossd_##name##_warp_double}, \
-      {"lossd_" #name "_block_float", lossd_##name##_block_float}, \
-      {"lossd_" #name "_block_double", lossd_##name##_block_double},
-#include "loss_rows.inc"
-#undef LOSSD_LOSS
-#define LOSSD_ENTRY(name) {#name, name},
-      LOSSD_CLASS_KERNELS(LOSSD_ENTRY)
-#undef LOSSD_ENTRY
-  };
-}
 
 // Fills fresh memory, so that nothing passes for having been written.
 constexpr int kPoison = 0xff;
@@ -56,7 +21,7 @@ constexpr int kPoison = 0xff;
 class SimtDevice : public cuda::Device {
  public:
   SimtDevice(const cuda::DeviceInfo& info, Machine* machine)
-      : info_(info), machine_(machine), kernels_(Kernels()) {}
+      : info_(info), machine_(machine) {}
 
   const cuda::DeviceInfo& info() const override { return info_; }
 
@@ -100,8 +65,8 @@ class SimtDevice : public cuda::Device {
     return absl::OkStatus();
   }
   absl::Status Run(Stream, const cuda::Launch& launch) override {
-    const auto kernel = kernels_.find(launch.kernel);
-    if (kernel == kernels_.end()) {
+    const KernelFunction kernel = FindKernel(launch.kernel);
+    if (kernel == nullptr) {
       return absl::NotFoundError(
           absl::StrCat("there is no kernel ", launch.kernel));
     }
@@ -110,7 +75,7 @@ class SimtDevice : public cuda::Device {
     if (!claims.ok()) return claims;
     const LaunchMemory owned(memory_, launch);
     const Grid grid = {launch.blocks, launch.threads, launch.cluster, 0};
-    return machine_->Run(grid, [&] { kernel->second(launch.batch); });
+    return machine_->Run(grid, [&] { kernel(launch.batch); });
   }
   absl::Status Synchronize(Stream) override { return absl::OkStatus(); }
 
@@ -129,7 +94,6 @@ class SimtDevice : public cuda::Device {
 
   const cuda::DeviceInfo info_;
   Machine* const machine_;
-  const std::map<std::string, KernelFunction> kernels_;
   std::map<uint8_t*, int64_t> memory_;  // sizes
 };
 
