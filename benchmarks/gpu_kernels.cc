@@ -220,7 +220,10 @@ std::vector<Case> Cases() {
 
 int Main(int argc, char** argv) {
   const double ceiling = argc > 1 ? std::atof(argv[1]) : 0;
-  auto devices = Must(cuda::OpenDevices(cuda::KernelImages()));
+  auto devices = Must(cuda::OpenDevices(
+      cuda::KernelImages(), [](const std::string& name, const absl::Status& s) {
+        std::fprintf(stderr, "%s: %s\n", name.c_str(), s.ToString().c_str());
+      }));
   cuda::Device& device = *devices[0];
   std::printf("%s, %s\n", device.info().model.c_str(),
               device.info().target.c_str());

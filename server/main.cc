@@ -68,6 +68,9 @@ absl::StatusOr<std::unique_ptr<Engine>> MakeEngine(const Settings& settings,
         absl::StrCat("default-device = cuda, but this server has no CUDA "
                      "device: ",
                      cuda.status().message()));
+  } else if (!absl::IsUnimplemented(cuda.status())) {
+    log.Event(LogLevel::kInfo, "no_cuda_device",
+              {{"reason", std::string(cuda.status().message())}});
   }
   return std::make_unique<Engine>(
       EngineLimits{

@@ -235,9 +235,10 @@ absl::StatusOr<std::unique_ptr<Backend>> OpenCudaBackend(
     const CudaOptions& options) {
   const auto images = cuda::KernelImages();
   if (images.empty()) {
-    return absl::FailedPreconditionError("lossd was built without CUDA");
+    return absl::UnimplementedError("lossd was built without CUDA");
   }
-  LOSSD_ASSIGN_OR_RETURN(auto devices, cuda::OpenDevices(images));
+  LOSSD_ASSIGN_OR_RETURN(auto devices,
+                         cuda::OpenDevices(images, options.on_failure));
   return MakeCudaBackend(std::move(devices), options);
 }
 

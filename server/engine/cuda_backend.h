@@ -25,7 +25,8 @@ struct CudaOptions {
   int batches_in_flight = 2;
   // The longest row that a warp takes.
   int64_t warp_row = cuda::kWarpRow;
-  // Told once of each device that goes out of service. On any thread.
+  // Told once of each device that cannot be used, or goes out of service. On
+  // any thread.
   std::function<void(const std::string& device, const absl::Status& why)>
       on_failure = [](const std::string&, const absl::Status&) {};
 };
@@ -46,8 +47,8 @@ std::unique_ptr<Backend> MakeCudaBackend(
     const CudaOptions& options);
 
 // The same on the GPUs that the CUDA driver shows, with the kernels of this
-// build. FAILED_PRECONDITION if there is none, or if the build has no kernels
-// for them.
+// build. FAILED_PRECONDITION if there is none that can be used; UNIMPLEMENTED
+// if the build has no kernels for them.
 absl::StatusOr<std::unique_ptr<Backend>> OpenCudaBackend(
     const CudaOptions& options);
 

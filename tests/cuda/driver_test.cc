@@ -9,6 +9,7 @@
 
 #include <cmath>
 #include <cstdlib>
+#include <functional>
 #include <memory>
 #include <string>
 #include <utility>
@@ -70,17 +71,20 @@ class DriverTest : public testing::Test {
     TheFake().Reset(1, int64_t{1} << 30);
   }
 
+  std::function<void(const std::string&, const absl::Status&)> NoteFailure() {
+    return [this](const std::string& device, const absl::Status& why) {
+      failures_.push_back(device + ": " + std::string(why.message()));
+    };
+  }
+
   // An engine on `count` devices.
   std::unique_ptr<Engine> Open(int count = 1,
                                int64_t memory_bytes = int64_t{1} << 30) {
     TheFake().Reset(count, memory_bytes);
-    auto devices = cuda::OpenDevices(images_);
-    EXPECT_TRUE(devices.ok()) << devices.status();
     CudaOptions options;
-    options.on_failure = [this](const std::string& device,
-                                const absl::Status& why) {
-      failures_.push_back(device + ": " + std::string(why.message()));
-    };
+    options.on_failure = NoteFailure();
+    auto devices = cuda::OpenDevices(images_, options.on_failure);
+    EXPECT_TRUE(devices.ok()) << devices.status();
     std::vector<std::unique_ptr<Backend>> backends;
     backends.push_back(MakeCudaBackend(*std::move(devices), options));
     return std::make_unique<Engine>(EngineLimits(), std::move(backends),
@@ -130,9 +134,27 @@ TEST_F(DriverTest, DevicesAreDescribed) {
 
 TEST_F(DriverTest, WithoutADeviceThereIsNoBackend) {
   TheFake().Reset(0, 0);
-  const auto devices = cuda::OpenDevices(images_);
+  const auto devices = cuda::OpenDevices(images_, NoteFailure());
   EXPECT_EQ(devices.status().code(), absl::StatusCode::kFailedPrecondition);
   EXPECT_THAT(devices.status().message(), HasSubstr("shows no device"));
+}
+
+TEST_F(DriverTest, ADeviceThatCannotBeOpenedIsLeftOut) {
+  TheFake().Reset(2, int64_t{1} << 30);
+  TheFake().Fail("cuDevicePrimaryCtxRetain", kIllegalAddress, 0);
+  const auto devices = cuda::OpenDevices(images_, NoteFailure());
+  ASSERT_TRUE(devices.ok()) << devices.status();
+  ASSERT_EQ(devices->size(), 1u);
+  EXPECT_EQ((*devices)[0]->info().name, "cuda:1");
+  EXPECT_THAT(failures_, ElementsAre("cuda:0: RetainContext: CUDA_ERROR_FAKE"));
+}
+
+TEST_F(DriverTest, WithoutADeviceThatCanBeOpenedThereIsNoBackend) {
+  TheFake().Fail("cuDeviceGet", kIllegalAddress, 0);
+  const auto devices = cuda::OpenDevices(images_, NoteFailure());
+  EXPECT_EQ(devices.status().code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_THAT(devices.status().message(), HasSubstr("GetDevice"));
+  EXPECT_EQ(failures_.size(), 1u);
 }
 
 // Small tensors by way of the staging memory, and large ones from where they

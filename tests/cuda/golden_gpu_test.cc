@@ -25,11 +25,12 @@
 namespace lossd {
 namespace {
 
-// An engine on the first GPU; null, after skipping the test, where there is
-// none. Rows longer than `warp_row` are a block's.
-std::unique_ptr<Engine> MakeEngine(int64_t warp_row) {
-  auto devices = cuda::OpenDevices(cuda::KernelImages());
-  if (!devices.ok()) return nullptr;
+// An engine on the first GPU, if there is one. Rows longer than `warp_row` are
+// a block's.
+absl::StatusOr<std::unique_ptr<Engine>> MakeEngine(int64_t warp_row) {
+  auto devices = cuda::OpenDevices(
+      cuda::KernelImages(), [](const std::string&, const absl::Status&) {});
+  if (!devices.ok()) return devices.status();
   devices->resize(1);
   CudaOptions options;
   options.arena_bytes = int64_t{1} << 30;
@@ -75,10 +76,9 @@ void ExpectAsOnTheCpu(const Engine& gpu, const Engine& portable,
 class GpuTest : public testing::Test {
  protected:
   void UseGpu(int64_t warp_row) {
-    engine_ = MakeEngine(warp_row);
-    if (engine_ == nullptr) {
-      GTEST_SKIP() << cuda::OpenDevices(cuda::KernelImages()).status();
-    }
+    auto engine = MakeEngine(warp_row);
+    if (!engine.ok()) GTEST_SKIP() << engine.status();
+    engine_ = *std::move(engine);
   }
   std::unique_ptr<Engine> engine_;
 };

@@ -68,6 +68,8 @@ driver::Pointer AddressOf(const uint8_t* pointer) {
   return static_cast<driver::Pointer>(reinterpret_cast<uintptr_t>(pointer));
 }
 
+std::string NameOf(int index) { return absl::StrCat("cuda:", index); }
+
 class DriverDevice : public Device {
  public:
   DriverDevice(const Functions& functions, absl::Span<const KernelImage> images)
@@ -101,7 +103,7 @@ class DriverDevice : public Device {
     functions_.DeviceAttribute(&minor, driver::kCapabilityMinor, ordinal_);
     functions_.DeviceAttribute(&info_.multiprocessors, driver::kMultiprocessors,
                                ordinal_);
-    info_.name = absl::StrCat("cuda:", index);
+    info_.name = NameOf(index);
     info_.model = model;
     info_.target = absl::StrCat("sm_", major, minor);
     info_.memory_bytes = static_cast<int64_t>(bytes);
@@ -250,7 +252,9 @@ class DriverDevice : public Device {
 }  // namespace
 
 absl::StatusOr<std::vector<std::unique_ptr<Device>>> OpenDevices(
-    absl::Span<const KernelImage> images) {
+    absl::Span<const KernelImage> images,
+    absl::FunctionRef<void(const std::string&, const absl::Status&)>
+        on_failure) {
   LOSSD_ASSIGN_OR_RETURN(const Functions functions, LoadDriver());
   int count = 0;
   absl::Status status = LOSSD_CALL_DRIVER(functions, Init, 0);
@@ -264,9 +268,15 @@ absl::StatusOr<std::vector<std::unique_ptr<Device>>> OpenDevices(
   std::vector<std::unique_ptr<Device>> devices;
   for (int i = 0; i < count; ++i) {
     auto device = std::make_unique<DriverDevice>(functions, images);
-    LOSSD_RETURN_IF_ERROR(device->Open(i));
-    devices.push_back(std::move(device));
+    status = device->Open(i);
+    if (status.ok()) {
+      devices.push_back(std::move(device));
+    } else {
+      on_failure(NameOf(i), status);
+    }
   }
+  // Of those that were left out, the last one's.
+  if (devices.empty()) return absl::FailedPreconditionError(status.message());
   return devices;
 }
 

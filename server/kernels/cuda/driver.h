@@ -9,8 +9,11 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
@@ -26,10 +29,13 @@ struct KernelImage {
 
 // The devices that the driver shows this process, which heeds
 // CUDA_VISIBLE_DEVICES; a MIG slice is one. A module is loaded when the first
-// of its kernels runs. `images` must outlive them. FAILED_PRECONDITION if there
-// is no driver, or no device.
+// of its kernels runs. `images` must outlive them. A device that cannot be
+// opened is left out, after `on_failure` was told its name and why.
+// FAILED_PRECONDITION if there is no driver, or no device is left.
 absl::StatusOr<std::vector<std::unique_ptr<Device>>> OpenDevices(
-    absl::Span<const KernelImage> images);
+    absl::Span<const KernelImage> images,
+    absl::FunctionRef<void(const std::string&, const absl::Status&)>
+        on_failure);
 
 }  // namespace lossd::cuda
 
