@@ -201,8 +201,10 @@ TEST(BarriersTest, EachIsNeeded) {
       reached = true;
       by.insert(cases.begin(), cases.end());
     }
-    std::printf("| `%s:%d` | `%s` | %s |\n", source.file.c_str(), source.line,
-                source.function.c_str(),
+    // A row of the table in docs/cuda.md.
+    std::printf("| `%s` | `%s` | `%s` | %s |\n",
+                source.file.substr(source.file.rfind('/') + 1).c_str(),
+                source.function.c_str(), source.text.c_str(),
                 by.empty() ? "NOTHING" : absl::StrJoin(by, ", ").c_str());
     EXPECT_TRUE(reached) << "no case comes to " << source.file << ":"
                          << source.line << ": " << source.text;

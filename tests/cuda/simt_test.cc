@@ -3,7 +3,9 @@
 // The kernels for CUDA on a machine of fibers, beside the portable kernels: in
 // sizes on and beside every edge, and the same bits whatever runs first.
 
+#include <algorithm>
 #include <memory>
+#include <random>
 #include <string>
 #include <utility>
 #include <vector>
@@ -66,6 +68,51 @@ TEST_P(SimtTest, RandomCasesAreAsOnTheCpu) {
 
 INSTANTIATE_TEST_SUITE_P(EveryLoss, SimtTest, testing::ValuesIn(LossNames()),
                          [](const auto& info) { return info.param; });
+
+// Some of all losses: golden vectors and random cases.
+std::vector<GoldenCase> SomeCases() {
+  std::vector<GoldenCase> cases;
+  const auto take = [&cases](std::vector<GoldenCase> from, size_t step) {
+    for (size_t i = 0; i < from.size(); i += step) {
+      if (from[i].error.empty()) cases.push_back(std::move(from[i]));
+    }
+  };
+  for (const LossDefinition* loss : AllLosses()) {
+    take(LoadGoldenCases(std::string(loss->schema.name)), 7);
+    take(RandomCases(*loss), 3);
+  }
+  return cases;
+}
+
+TEST(SimtBitsTest, BatchesAndTheOrderOfThreadsDoNotShow) {
+  const uint64_t seed = simt::Seed();
+  simt::Machine machine(seed), other(seed + 1);
+  const auto one = simt::MakeSimtEngine(&machine);
+  const auto many = simt::MakeSimtEngine(&other);
+  std::vector<GoldenCase> cases = SomeCases();
+  std::mt19937_64 random(seed);
+  std::shuffle(cases.begin(), cases.end(), random);
+  for (size_t begin = 0; begin < cases.size(); begin += 37) {
+    std::vector<std::unique_ptr<Task>> owned;
+    std::vector<Task*> batch;
+    const size_t end = std::min(cases.size(), begin + 37);
+    for (size_t i = begin; i < end; ++i) {
+      Violations violations;
+      owned.push_back(many->Prepare(cases[i].evaluation, &violations));
+      ASSERT_NE(owned.back(), nullptr) << cases[i].name;
+      batch.push_back(owned.back().get());
+    }
+    many->Run(batch);
+    for (size_t i = begin; i < end; ++i) {
+      const auto alone = RunOn(*one, cases[i].evaluation);
+      EXPECT_EQ(alone->violations.count(), batch[i - begin]->violations.count())
+          << cases[i].name;
+      EXPECT_EQ(AnswerBytes(alone->result),
+                AnswerBytes(batch[i - begin]->result))
+          << cases[i].name;
+    }
+  }
+}
 
 class ClassRowTest : public testing::TestWithParam<Dtype> {};
 

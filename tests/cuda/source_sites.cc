@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <fstream>
 #include <regex>
+#include <tuple>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
@@ -31,7 +32,7 @@ void AddSitesOf(const std::filesystem::path& path, const std::string& file,
     if (std::regex_search(code, match, kFunction)) function = match[1];
     if (!std::regex_search(code, kSite)) continue;
     sites->push_back({file, number, function,
-                      std::string(absl::StripAsciiWhitespace(line))});
+                      std::string(absl::StripAsciiWhitespace(code))});
   }
 }
 

@@ -14,7 +14,7 @@ struct SourceSite {
   std::string file;  // from the root of the repository
   int line = 0;
   std::string function;  // that it stands in
-  std::string text;      // the line
+  std::string text;      // the line, without a comment
 };
 
 // All of them, in server/kernels, server/kernels/cuda and server/losses.

@@ -55,8 +55,8 @@ class Random {
   std::mt19937_64 engine_;
 };
 
-// Checks a property for float32 and float64 and for the seeds from 1, fewer on a
-// backend that is slow. A failure names the seed.
+// Checks a property for float32 and float64 and for the seeds from 1, fewer on
+// a backend that is slow. A failure names the seed.
 void ForAll(const std::function<void(Random*)>& property, uint64_t seeds = 32);
 
 // Element by element.
