@@ -3,7 +3,7 @@
 #include "server/engine/cuda_backend.h"
 
 #include <algorithm>
-#include <set>
+#include <map>
 #include <utility>
 
 #include "absl/base/thread_annotations.h"
@@ -25,30 +25,37 @@ using cuda::Device;
 // Thread-safe.
 class Pins final : public MappingObserver {
  public:
-  explicit Pins(Device* device) : device_(device) {}
+  // What one device locks is locked for all.
+  explicit Pins(std::vector<Device*> devices) : devices_(std::move(devices)) {}
 
-  // Memory that a device cannot lock is copied all the same, only more slowly.
+  // Memory that no device can lock is copied all the same, only more slowly.
   void OnMap(uint8_t* data, int64_t bytes) override {
     absl::MutexLock lock(&mutex_);
-    if (device_ == nullptr || !device_->PinHost(data, bytes).ok()) return;
-    pinned_.insert(data);
+    for (Device* device : devices_) {
+      if (!device->PinHost(data, bytes).ok()) continue;
+      pinned_[data] = device;
+      return;
+    }
   }
   void OnUnmap(uint8_t* data, int64_t) override {
     absl::MutexLock lock(&mutex_);
-    if (pinned_.erase(data) > 0 && device_ != nullptr) device_->UnpinHost(data);
+    const auto pinned = pinned_.find(data);
+    if (pinned == pinned_.end()) return;
+    pinned->second->UnpinHost(data);
+    pinned_.erase(pinned);
   }
-  // The device is about to go, and with it every lock.
+  // The devices are about to go, and with them every lock.
   void Forget() {
     absl::MutexLock lock(&mutex_);
-    for (uint8_t* data : pinned_) device_->UnpinHost(data);
+    for (const auto& [data, device] : pinned_) device->UnpinHost(data);
     pinned_.clear();
-    device_ = nullptr;
+    devices_.clear();
   }
 
  private:
   absl::Mutex mutex_;
-  Device* device_ ABSL_GUARDED_BY(mutex_);
-  std::set<uint8_t*> pinned_ ABSL_GUARDED_BY(mutex_);
+  std::vector<Device*> devices_ ABSL_GUARDED_BY(mutex_);
+  std::map<uint8_t*, Device*> pinned_ ABSL_GUARDED_BY(mutex_);
 };
 
 // A device, and the lanes of it that nobody uses.
@@ -66,9 +73,10 @@ class CudaBackend : public Backend {
               const CudaOptions& options)
       : options_(options),
         limit_(options.arena_bytes / options.batches_in_flight) {
-    pins_ = std::make_shared<Pins>(devices[0].get());
+    std::vector<Device*> pinning;
     absl::MutexLock lock(&mutex_);
     for (std::unique_ptr<Device>& device : devices) {
+      pinning.push_back(device.get());
       const cuda::DeviceInfo& info = device->info();
       descriptions_.push_back({.name = info.name,
                                .model = info.model,
@@ -84,6 +92,7 @@ class CudaBackend : public Backend {
       member.device = std::move(device);
       members_.push_back(std::move(member));
     }
+    pins_ = std::make_shared<Pins>(std::move(pinning));
   }
   ~CudaBackend() override { pins_->Forget(); }
 
@@ -108,18 +117,7 @@ class CudaBackend : public Backend {
 
   void Run(absl::Span<Job* const> jobs,
            absl::FunctionRef<void(const Completion&)> done) override {
-    // The largest batches that fit, in order.
-    size_t begin = 0;
-    while (begin < jobs.size()) {
-      size_t count = jobs.size() - begin;
-      while (count > 1 && !Fits(jobs.subspan(begin, count))) count /= 2;
-      Completion completion = RunBatch(jobs.subspan(begin, count));
-      for (size_t i = begin; i < begin + count; ++i) {
-        completion.job = i;
-        done(completion);
-      }
-      begin += count;
-    }
+    if (!jobs.empty()) RunFrom(0, jobs, done);
   }
 
  private:
@@ -143,32 +141,59 @@ class CudaBackend : public Backend {
     return BatchPlan(jobs, options);
   }
 
-  Completion RunBatch(absl::Span<Job* const> jobs) {
-    Completion completion;
+  // How a batch ended, and where.
+  struct Outcome {
     absl::Status status;
+    Completion completion;
+  };
+
+  // Runs jobs, the first of which is at that position, in one batch if there is
+  // memory for it, or in halves: what there is no memory for is refused alone.
+  void RunFrom(size_t position, absl::Span<Job* const> jobs,
+               absl::FunctionRef<void(const Completion&)> done) {
+    Outcome outcome;
+    if (jobs.size() == 1 || Fits(jobs)) {
+      outcome = RunBatch(jobs);
+    } else {
+      outcome.status = absl::ResourceExhaustedError("beyond the arena");
+    }
+    if (jobs.size() > 1 && absl::IsResourceExhausted(outcome.status)) {
+      const size_t half = jobs.size() / 2;
+      RunFrom(position, jobs.first(half), done);
+      RunFrom(position + half, jobs.subspan(half), done);
+      return;
+    }
+    for (Job* job : jobs) {
+      job->failure = outcome.status;
+      outcome.completion.job = position++;
+      done(outcome.completion);
+    }
+  }
+
+  // Runs a batch on a device, and if that fails on another.
+  Outcome RunBatch(absl::Span<Job* const> jobs) {
+    Outcome outcome;
     for (int attempt = 0; attempt < 2; ++attempt) {
       const Lease lease = Acquire();
       if (lease.lane == nullptr) {
-        status = absl::UnavailableError("no CUDA device is in service");
+        outcome.status = absl::UnavailableError("no CUDA device is in service");
         break;
       }
       const cuda::DeviceInfo& info = lease.member->device->info();
-      completion.device = lease.member->index;
+      outcome.completion.device = lease.member->index;
       const absl::StatusOr<absl::Duration> copying =
           RunOn(*lease.lane, PlanOf(jobs, info));
-      status = copying.status();
-      const bool failed = !status.ok() && !absl::IsResourceExhausted(status);
-      Release(lease, failed);
-      if (!failed) {
-        completion.copying = copying.value_or(absl::ZeroDuration());
+      outcome.status = copying.status();
+      if (copying.ok()) outcome.completion.copying = *copying;
+      if (copying.ok() || absl::IsResourceExhausted(outcome.status)) {
+        Release(lease);
         break;
       }
-      options_.on_failure(info.name, status);
-      status = absl::UnavailableError(
-          absl::StrCat(info.name, " failed: ", status.message()));
+      if (ReleaseFailed(lease)) options_.on_failure(info.name, outcome.status);
+      outcome.status = absl::UnavailableError(
+          absl::StrCat(info.name, " failed: ", outcome.status.message()));
     }
-    for (Job* job : jobs) job->failure = status;
-    return completion;
+    return outcome;
   }
 
   absl::StatusOr<absl::Duration> RunOn(CudaLane& lane,
@@ -209,10 +234,16 @@ class CudaBackend : public Backend {
     return {best, lane};
   }
 
-  void Release(const Lease& lease, bool failed) {
+  void Release(const Lease& lease) {
     absl::MutexLock lock(&mutex_);
     lease.member->idle.push_back(lease.lane);
-    if (failed) lease.member->in_service = false;
+  }
+  // Takes the device out of service; true for the first of its batches that
+  // does.
+  bool ReleaseFailed(const Lease& lease) {
+    absl::MutexLock lock(&mutex_);
+    lease.member->idle.push_back(lease.lane);
+    return std::exchange(lease.member->in_service, false);
   }
 
   const CudaOptions options_;

@@ -148,6 +148,25 @@ TEST_F(CudaBackendTest, MemoryThatTheDeviceLacksIsRefusedAndTheDeviceStays) {
   EXPECT_TRUE(failures_.empty());
 }
 
+TEST_F(CudaBackendTest, ABatchThatTheDeviceHasNoMemoryForIsTakenApart) {
+  Make(1);
+  {
+    absl::MutexLock lock(&states_[0]->mutex);
+    states_[0]->memory_bytes = 3 << 19;
+  }
+  std::vector<std::unique_ptr<Task>> tasks;
+  std::vector<Task*> pointers;
+  for (int64_t elements : {100000, 100000, 400000}) {
+    tasks.push_back(Prepare(elements));
+    pointers.push_back(tasks.back().get());
+  }
+  engine_->Run(pointers);
+  EXPECT_TRUE(tasks[0]->violations.empty());
+  EXPECT_TRUE(tasks[1]->violations.empty());
+  EXPECT_EQ(ReasonOf(*tasks[2]), Reason::kDeviceMemory);
+  EXPECT_TRUE(failures_.empty());
+}
+
 class CudaFailureTest : public CudaBackendTest,
                         public testing::WithParamInterface<const char*> {};
 
@@ -179,6 +198,28 @@ INSTANTIATE_TEST_SUITE_P(EveryCall, CudaFailureTest,
                          [](const auto& info) {
                            return std::string(info.param);
                          });
+
+TEST_F(CudaBackendTest, ADeviceThatFailsSeveralBatchesIsToldOnce) {
+  Make(1);
+  Hold(0, true);
+  std::vector<std::unique_ptr<Task>> tasks;
+  for (int i = 0; i < 2; ++i) tasks.push_back(Prepare(1000));
+  std::vector<std::thread> threads;
+  for (const auto& task : tasks) {
+    threads.emplace_back([this, &task] {
+      Task* pointers[] = {task.get()};
+      engine_->Run(pointers);
+    });
+  }
+  AwaitInFlight(0, 2);
+  Fail(0, "Synchronize");
+  Hold(0, false);
+  for (std::thread& thread : threads) thread.join();
+  for (const auto& task : tasks) {
+    EXPECT_EQ(ReasonOf(*task), Reason::kDeviceFailed);
+  }
+  EXPECT_THAT(failures_, ElementsAre("cuda:0"));
+}
 
 TEST_F(CudaBackendTest, ABatchIsTriedOnTwoDevicesAtMost) {
   Make(3);
@@ -276,6 +317,15 @@ TEST_F(CudaBackendTest, MemoryThatCannotBePinnedIsUsedAllTheSame) {
   Fail(0, "PinHost");
   EXPECT_TRUE(Run(1 << 19)->violations.empty());
   EXPECT_TRUE(failures_.empty());
+}
+
+TEST_F(CudaBackendTest, ADeviceThatFailedLeavesPinningToAnother) {
+  Make(2);
+  Fail(0, "PinHost");
+  const AlignedBuffer large =
+      engine_->pool().Allocate(BufferPool::kMappedBytes);
+  absl::MutexLock lock(&states_[1]->mutex);
+  EXPECT_THAT(states_[1]->pinned, ElementsAre(large.data()));
 }
 
 TEST_F(CudaBackendTest, SmallTensorsAreOneCopyAndLargeOnesAreCopiedDirectly) {
