@@ -73,7 +73,8 @@ ClassCase::ClassCase(const Shape& shape) {
     AppendAs(shape.dtype, static_cast<float>(shape.scale), &grad_output_);
   }
   for (int64_t c = 0; c < shape.classes; ++c) {
-    AppendAs(shape.dtype, 0.5f + static_cast<float>(c % 5) / 4, &weight_);
+    const float weight = 0.5f + static_cast<float>(c % 5) / 4;
+    AppendAs(shape.dtype, c == 3 ? shape.weight_of_3 : weight, &weight_);
   }
   evaluation_.loss = FindLoss(shape.loss);
   Arguments& arguments = evaluation_.arguments;

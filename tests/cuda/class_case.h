@@ -22,6 +22,7 @@ class ClassCase {
     int64_t classes = 1;
     float spread = 4;  // of the logits
     bool weighted = false;
+    float weight_of_3 = 1;  // of class 3
     bool gradient = true;
     // NaN, infinities and ties in some rows; an ignored row.
     bool special = false;

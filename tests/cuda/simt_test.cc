@@ -136,6 +136,25 @@ TEST_P(ClassRowTest, RowsOfEveryBinAreAsOnTheCpu) {
   }
 }
 
+TEST_P(ClassRowTest, AWeightThatIsNotFiniteIsNoticedThoughNoLabelHasIt) {
+  simt::Machine machine(simt::Seed());
+  const auto engine = simt::MakeSimtEngine(&machine);
+  const std::unique_ptr<Engine> portable = PortableEngine();
+  for (int64_t classes : {1016, 1032, 8200}) {
+    for (const float weight : {NAN, INFINITY}) {
+      ClassCase::Shape shape;
+      shape.dtype = GetParam();
+      shape.classes = classes;
+      shape.rows = 3;
+      shape.weighted = true;
+      shape.weight_of_3 = weight;
+      const ClassCase of(shape);
+      SCOPED_TRACE(absl::StrCat(classes, " classes, ", weight));
+      ExpectSame(*engine, *portable, of.evaluation());
+    }
+  }
+}
+
 TEST_P(ClassRowTest, GradientsThatVanishOrOverflowAreCounted) {
   simt::Machine machine(simt::Seed());
   const auto engine = simt::MakeSimtEngine(&machine);

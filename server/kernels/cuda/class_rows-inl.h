@@ -201,6 +201,7 @@ class ClassRows {
     T* gradient = reinterpret_cast<T*>(job.gradients[0].data);
     if (gradient) gradient += row * length;
     packets_ = static_cast<int>(length / kCount);
+    if (row == 0 && IsPresent(job.tensors[2])) LookAtWeight(job);
     const int64_t label = IndexAt(job.tensors[1], row);
     if (static_cast<double>(label) == job.parameters[0]) {
       if (gradient) FillZero(gradient);
@@ -251,6 +252,13 @@ class ClassRows {
   LOSSD_FN void LookAgain(const JobDescriptor& job, const T* x) {
     for (int i = rank_; i < packets_ * kCount; i += threads_) {
       noticed_.Input(job.tensors[0], 0, Widened<float>(x[i]));
+    }
+  }
+
+  // All of it, whichever classes the labels are.
+  LOSSD_CALL void LookAtWeight(const JobDescriptor& job) {
+    for (int i = rank_; i < packets_ * kCount; i += threads_) {
+      noticed_.Input(job.tensors[2], 2, ElementAt<float>(job.tensors[2], i));
     }
   }
 
