@@ -18,9 +18,12 @@ namespace {
 
 // The limits of a chunk say nothing of the whole, which is computed as it
 // comes.
+// Of a tensor: the bytes of all of them are then within 64 bits.
+constexpr int64_t kMaxStreamElements = int64_t{1} << 56;
+
 EngineLimits LimitsOfWhole(const EngineLimits& of_chunk) {
   EngineLimits limits = of_chunk;
-  limits.max_elements = std::numeric_limits<int64_t>::max();
+  limits.max_elements = kMaxStreamElements;
   limits.max_operations = std::numeric_limits<double>::infinity();
   limits.max_response_bytes = std::numeric_limits<int64_t>::max();
   limits.max_scratch_bytes = std::numeric_limits<int64_t>::max();
@@ -55,8 +58,6 @@ std::unique_ptr<RowStream> RowStream::Create(const Engine& engine,
   std::unique_ptr<Task> whole = engine.Prepare(
       std::move(head), LimitsOfWhole(engine.limits()), violations);
   if (whole == nullptr) return nullptr;
-  // A stream can take any time, for reasons of its own.
-  whole->load.Release();
   CheckStreamable(*whole, streamed, violations);
   if (!violations->empty()) return nullptr;
   std::unique_ptr<RowStream> stream(

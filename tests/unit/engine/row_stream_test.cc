@@ -541,5 +541,22 @@ TEST(RowStreamLimits, HoldForAChunkAndNotForTheWhole) {
                              "Send fewer rows in a chunk."));
 }
 
+TEST(RowStreamTest, AHeadBeyondAllNumbersIsRefused) {
+  Evaluation head;
+  head.loss = FindLoss("mse_loss");
+  head.arguments.parameters.resize(head.loss->schema.parameters.size());
+  for (TensorView* tensor :
+       {&head.arguments.tensors[0], &head.arguments.tensors[1]}) {
+    tensor->dtype = Dtype::kFloat64;
+    tensor->shape = {int64_t{1} << 42, int64_t{1} << 20};
+    tensor->elements = int64_t{1} << 62;
+  }
+  head.gradient = true;
+  Violations violations;
+  EXPECT_EQ(RowStream::Create(DefaultEngine(), head, &violations), nullptr);
+  ASSERT_FALSE(violations.empty());
+  EXPECT_EQ(violations.kept()[0].reason, Reason::kLimitExceeded);
+}
+
 }  // namespace
 }  // namespace lossd
