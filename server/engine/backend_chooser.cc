@@ -57,16 +57,34 @@ int BackendChooser::SizeOf(double operations) {
   return std::min(bits / 3, kSizes - 1);
 }
 
-bool BackendChooser::IsTrial(const Member& member, int size) const {
+double BackendChooser::BestPace(int size) const {
+  double best = 0;
+  for (const Member& member : members_) {
+    const double pace = member.pace[size];
+    if (pace > 0 && (best == 0 || pace < best)) best = pace;
+  }
+  return best;
+}
+
+bool BackendChooser::IsTrial(const Member& member, int size,
+                             double best_pace) const {
   if (member.given[size] > 0) return false;
-  return member.pace[size] == 0 ||
-         choices_[size] - member.last_choice[size] >= kTrialInterval;
+  if (member.pace[size] == 0 && member.last_choice[size] == 0) return true;
+  // What could not be measured has failed, and is as slow as can be.
+  const double slower =
+      member.pace[size] > 0 ? member.pace[size] / best_pace : kMostPatience;
+  const double interval =
+      kTrialInterval * std::clamp<double>(slower, 1, kMostPatience);
+  return member.seconds == 0 &&
+         static_cast<double>(choices_[size] - member.last_choice[size]) >=
+             interval;
 }
 
 size_t BackendChooser::Choose(double operations, int64_t bytes) {
   const int size = SizeOf(operations);
   absl::MutexLock lock(&mutex_);
   ++choices_[size];
+  const double best_pace = BestPace(size);
   size_t best = 0;
   double least = std::numeric_limits<double>::infinity();
   for (size_t i = 0; i < members_.size(); ++i) {
@@ -76,7 +94,7 @@ size_t BackendChooser::Choose(double operations, int64_t bytes) {
     // Of what is being tried for the first time nothing is known yet.
     double seconds = pace > 0 ? operations * pace : kUnknownSeconds;
     seconds += member.seconds / std::max(1, member.backend->max_runs());
-    if (IsTrial(member, size)) seconds = -1;
+    if (IsTrial(member, size, best_pace)) seconds = -1;
     if (seconds < least) {
       least = seconds;
       best = i;

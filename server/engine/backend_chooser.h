@@ -41,8 +41,10 @@ class BackendChooser {
   };
 
   // A backend that others are preferred to is tried again once in so many
-  // choices of a size: it may have become faster.
+  // choices of a size: it may have become faster. One that is n times slower
+  // than the fastest is tried n times less often, up to kMostPatience.
   static constexpr int kTrialInterval = 64;
+  static constexpr int kMostPatience = 64;
 
   // The backends outlive this.
   explicit BackendChooser(absl::Span<const std::unique_ptr<Backend>> backends);
@@ -68,18 +70,20 @@ class BackendChooser {
     const Backend* backend = nullptr;
     double seconds = 0;  // that what it has been given will take
     std::array<int, kSizes> given = {};
-    std::array<int, kSizes> last_choice = {};
+    std::array<int64_t, kSizes> last_choice = {};  // 0: never
     // Seconds of an operation, in the recent past; 0 until measured.
     std::array<double, kSizes> pace = {};
   };
 
   static int SizeOf(double operations);
-  bool IsTrial(const Member& member, int size) const
+  bool IsTrial(const Member& member, int size, double best_pace) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Of work of that size, the least that was measured; 0 if none was.
+  double BestPace(int size) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   absl::Mutex mutex_;
   std::vector<Member> members_ ABSL_GUARDED_BY(mutex_);
-  std::array<int, kSizes> choices_ ABSL_GUARDED_BY(mutex_) = {};
+  std::array<int64_t, kSizes> choices_ ABSL_GUARDED_BY(mutex_) = {};
 };
 
 }  // namespace lossd

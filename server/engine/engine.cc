@@ -155,6 +155,14 @@ int64_t UnitsOf(const Geometry& geometry) {
                            : (geometry.element_count + kLeaf - 1) / kLeaf;
 }
 
+// Whether some of its data arrives later.
+bool IsStreamed(const Evaluation& evaluation) {
+  for (const TensorView& tensor : evaluation.arguments.tensors) {
+    if (tensor.present() && !tensor.readable()) return true;
+  }
+  return false;
+}
+
 std::shared_ptr<MappingObserver> MappingObserverOf(
     absl::Span<const std::unique_ptr<Backend>> backends) {
   for (const std::unique_ptr<Backend>& backend : backends) {
@@ -213,11 +221,28 @@ Backend* Engine::FindBackend(const Evaluation& evaluation,
   return nullptr;
 }
 
+Backend* Engine::BackendOfDefault() const {
+  Backend* found = backends_[0].get();
+  for (const std::unique_ptr<Backend>& backend : backends_) {
+    if (!Serves(*backend)) continue;
+    if (!Serves(*found) || backend->device_class() == default_device_) {
+      found = backend.get();
+    }
+  }
+  return found;
+}
+
 void Engine::AssignBackend(Task* task) const {
   if (chooser_ == nullptr || task->evaluation.validate_only) return;
+  const bool any = DeviceOf(task->evaluation) == DeviceClass::kAny;
+  if (IsStreamed(task->evaluation)) {
+    // Its chunks are of any size, and come when they come.
+    if (any) task->backend = BackendOfDefault();
+    return;
+  }
   const double operations = task->cost.operations;
   size_t index = 0;
-  if (DeviceOf(task->evaluation) == DeviceClass::kAny) {
+  if (any) {
     index =
         chooser_->Choose(operations, task->input_bytes + task->response_bytes +
                                          task->cost.scratch_bytes);

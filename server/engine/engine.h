@@ -122,6 +122,8 @@ class Engine {
   Backend* FindBackend(const Evaluation& evaluation,
                        Violations* violations) const;
   DeviceClass DeviceOf(const Evaluation& evaluation) const;
+  // That of the default device class, or one that serves if it does not.
+  Backend* BackendOfDefault() const;
   // Decides on a backend where that is open.
   void AssignBackend(Task* task) const;
   // The tasks were computed in that time.
