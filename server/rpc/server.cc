@@ -86,16 +86,16 @@ struct Server::Impl {
   std::vector<QueuedService*> Services() const {
     return {service.get(), health.get(), reflection.get()};
   }
-  // From now on probes and health say so, with a word why.
-  void StopBeingReady(const char* why);
+  // From now on probes and health say so.
+  void StopBeingReady();
   // No device of the default class computes any more.
   void LoseDevice();
   void Shutdown(absl::Duration timeout);
   void ShutDownGrpc(absl::Time deadline);
 
-  std::vector<LocalAddress> listening;      // of gRPC
-  std::atomic<const char*> not_ready = "";  // why
-  std::atomic<bool> device_lost = false;
+  std::vector<LocalAddress> listening;  // of gRPC
+  enum class Condition { kServing, kDeviceLost, kDraining };
+  std::atomic<Condition> condition = Condition::kServing;
   bool shut_down = false;
   std::unique_ptr<SharedRegions> regions;
   std::unique_ptr<RegionServer> region_server;
@@ -143,7 +143,7 @@ std::string Server::AddressOf(absl::string_view name) const {
   return "";
 }
 
-void Server::StopBeingReady() { impl_->StopBeingReady("draining"); }
+void Server::StopBeingReady() { impl_->StopBeingReady(); }
 
 void Server::Shutdown(absl::Duration timeout) { impl_->Shutdown(timeout); }
 
@@ -227,28 +227,43 @@ absl::StatusOr<HostPort> Server::Impl::StartAdmin(
   options.host = address.host;
   options.port = address.port;
   options.metrics = std::move(metrics_text);
-  options.not_ready = [this] { return std::string(not_ready.load()); };
+  options.not_ready = [this]() -> std::string {
+    switch (condition.load()) {
+      case Condition::kServing:
+        return "";
+      case Condition::kDeviceLost:
+        return kDeviceLost;
+      case Condition::kDraining:
+        return "draining";
+    }
+    return "";
+  };
+  // A process that drains ends by itself.
   options.not_alive = [this] {
-    return std::string(device_lost.load() ? kDeviceLost : "");
+    return std::string(condition.load() == Condition::kDeviceLost ? kDeviceLost
+                                                                  : "");
   };
   LOSSD_ASSIGN_OR_RETURN(admin, AdminServer::Start(std::move(options)));
   return HostPort{address.host, admin->port()};
 }
 
-void Server::Impl::StopBeingReady(const char* why) {
-  not_ready.store(why);
+void Server::Impl::StopBeingReady() {
+  condition.store(Condition::kDraining);
   health->SetServing(false);
 }
 
 void Server::Impl::LoseDevice() {
-  if (!device_lost.exchange(true)) StopBeingReady(kDeviceLost);
+  auto serving = Condition::kServing;
+  if (condition.compare_exchange_strong(serving, Condition::kDeviceLost)) {
+    health->SetServing(false);
+  }
 }
 
 void Server::Impl::Shutdown(absl::Duration timeout) {
   if (shut_down) return;
   shut_down = true;
   if (grpc_server != nullptr) {
-    StopBeingReady("draining");
+    StopBeingReady();
     ShutDownGrpc(absl::Now() + timeout);
   }
   if (service != nullptr) service->Drain();
