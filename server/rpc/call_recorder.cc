@@ -104,19 +104,30 @@ void CallRecorder::OnFailure(Method method, absl::string_view loss,
 
 void CallRecorder::OnComputed(absl::Span<const Task* const> tasks,
                               absl::Duration computing) {
-  // Of each loss in the batch, of which there are few.
-  absl::InlinedVector<std::pair<int, double>, 4> operations;
+  int first = 0;
+  for (const auto& [backend, first_device] : first_devices_) {
+    if (backend == tasks[0]->backend) first = first_device;
+  }
+  // Of each loss on each device in the batch, of which there are few.
+  struct Share {
+    int loss;
+    int device;
+    double operations;
+  };
+  absl::InlinedVector<Share, 4> shares;
   double total = 0;
   for (const Task* task : tasks) {
     const int loss = LossIndex(task->evaluation.loss->schema.name);
+    const int device = first + static_cast<int>(task->device);
     const double cost = task->cost.operations + 1;
     const auto found =
-        std::find_if(operations.begin(), operations.end(),
-                     [loss](const auto& each) { return each.first == loss; });
-    if (found != operations.end()) {
-      found->second += cost;
+        std::find_if(shares.begin(), shares.end(), [&](const Share& each) {
+          return each.loss == loss && each.device == device;
+        });
+    if (found != shares.end()) {
+      found->operations += cost;
     } else {
-      operations.emplace_back(loss, cost);
+      shares.push_back({loss, device, cost});
     }
     total += cost;
     if (task->result.non_finite.result_nan ||
@@ -124,14 +135,9 @@ void CallRecorder::OnComputed(absl::Span<const Task* const> tasks,
       metrics_.OnNonFiniteResult(loss);
     }
   }
-  int device = 0;
-  for (const auto& [backend, first] : first_devices_) {
-    if (backend == tasks[0]->backend) {
-      device = first + static_cast<int>(tasks[0]->device);
-    }
-  }
-  for (const auto& [loss, cost] : operations) {
-    metrics_.OnComputed(loss, device, computing * (cost / total));
+  for (const Share& share : shares) {
+    metrics_.OnComputed(share.loss, share.device,
+                        computing * (share.operations / total));
   }
 }
 
