@@ -59,9 +59,6 @@ void Machine::Begin(int64_t first_block) {
   slots_.assign(count * 2 * kSlotBytes, kPoison);
   shared_.clear();
   shared_.resize(grid_.cluster);
-  for (auto& arrays : shared_) {
-    arrays[nullptr] = std::vector<char>(grid_.shared_bytes, kPoison);
-  }
   DrawOrder();
   ready_.clear();
   for (size_t i = 0; i < count; ++i) AddReady(static_cast<int>(i));
@@ -214,10 +211,6 @@ char* Machine::SharedOf(const char* mine, int rank) {
     return other.data() + (mine - array.data());
   }
   std::abort();
-}
-
-char* Machine::DynamicShared() {
-  return shared_[running_->rank][nullptr].data();
 }
 
 }  // namespace lossd::simt

@@ -44,7 +44,6 @@ struct Grid {
   int64_t blocks = 1;
   int threads = 1;  // of a block, a multiple of 32
   int cluster = 1;  // blocks that run together
-  size_t shared_bytes = 0;
 };
 
 // Runs kernels, a cluster of blocks at a time. A thread runs alone until it
@@ -86,7 +85,6 @@ class Machine {
   char* Shared(const void* key, size_t bytes);
   // The same array of another block of the cluster.
   char* SharedOf(const char* mine, int rank);
-  char* DynamicShared();
 
  private:
   struct Thread {
