@@ -164,7 +164,7 @@ class BufferPool::Shelves final : public BufferOwner {
       std::free(p);
       return;
     }
-    if (observer_ != nullptr) observer_->OnUnmap(p, bytes);
+    if (observer_ != nullptr && !observer_->OnUnmap(p)) return;
     munmap(p, static_cast<size_t>(bytes));
   }
 

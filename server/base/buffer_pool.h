@@ -15,9 +15,10 @@ namespace lossd {
 class MappingObserver {
  public:
   virtual ~MappingObserver() = default;
-  // These are there from now on, and: until now.
+  // These are there from now on.
   virtual void OnMap(uint8_t* data, int64_t bytes) = 0;
-  virtual void OnUnmap(uint8_t* data, int64_t bytes) = 0;
+  // These are about to go; false if they must stay, for good.
+  virtual bool OnUnmap(uint8_t* data) = 0;
 };
 
 // Keeps the memory of large buffers between uses, because the first touch of

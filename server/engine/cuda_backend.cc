@@ -3,7 +3,7 @@
 #include "server/engine/cuda_backend.h"
 
 #include <algorithm>
-#include <map>
+#include <set>
 #include <utility>
 
 #include "absl/base/thread_annotations.h"
@@ -30,33 +30,59 @@ class Pins final : public MappingObserver {
 
   // Memory that no device can lock is copied all the same, only more slowly.
   void OnMap(uint8_t* data, int64_t bytes) override {
-    absl::MutexLock lock(&mutex_);
+    absl::ReaderMutexLock use(&use_);
     for (Device* device : devices_) {
       if (!device->PinHost(data, bytes).ok()) continue;
-      pinned_[data] = device;
+      absl::MutexLock lock(&mutex_);
+      pinned_.insert(data);
       return;
     }
   }
-  void OnUnmap(uint8_t* data, int64_t) override {
-    absl::MutexLock lock(&mutex_);
-    const auto pinned = pinned_.find(data);
-    if (pinned == pinned_.end()) return;
-    pinned->second->UnpinHost(data);
-    pinned_.erase(pinned);
+  // What stays locked must not become other memory: devices would go on to use
+  // what was there.
+  bool OnUnmap(uint8_t* data) override {
+    absl::ReaderMutexLock use(&use_);
+    {
+      absl::MutexLock lock(&mutex_);
+      if (pinned_.erase(data) == 0) return true;
+    }
+    for (Device* device : devices_) {
+      if (device->UnpinHost(data).ok()) return true;
+    }
+    return false;
   }
   // The devices are about to go, and with them every lock.
   void Forget() {
+    absl::WriterMutexLock use(&use_);
     absl::MutexLock lock(&mutex_);
-    for (const auto& [data, device] : pinned_) device->UnpinHost(data);
+    for (uint8_t* data : pinned_) {
+      for (Device* device : devices_) {
+        if (device->UnpinHost(data).ok()) break;
+      }
+    }
     pinned_.clear();
     devices_.clear();
   }
 
  private:
+  // Held while devices are asked, which can take milliseconds.
+  absl::Mutex use_;
+  std::vector<Device*> devices_ ABSL_GUARDED_BY(use_);
   absl::Mutex mutex_;
-  std::vector<Device*> devices_ ABSL_GUARDED_BY(mutex_);
-  std::map<uint8_t*, Device*> pinned_ ABSL_GUARDED_BY(mutex_);
+  std::set<uint8_t*> pinned_ ABSL_GUARDED_BY(mutex_);
 };
+
+// The most memory of a device that one batch may have: its share of the arena,
+// and of what the device has.
+int64_t LimitOf(const std::vector<std::unique_ptr<Device>>& devices,
+                const CudaOptions& options) {
+  int64_t arena = options.arena_bytes;
+  for (const std::unique_ptr<Device>& device : devices) {
+    // The rest is for the driver, and for whoever else uses the device.
+    arena = std::min(arena, device->info().memory_bytes / 5 * 4);
+  }
+  return arena / options.batches_in_flight;
+}
 
 // A device, and the lanes of it that nobody uses.
 struct Member {
@@ -72,7 +98,8 @@ class CudaBackend : public Backend {
   CudaBackend(std::vector<std::unique_ptr<Device>> devices,
               const CudaOptions& options)
       : options_(options),
-        limit_(options.arena_bytes / options.batches_in_flight) {
+        limit_(LimitOf(devices, options)),
+        first_(devices[0]->info()) {
     std::vector<Device*> pinning;
     absl::MutexLock lock(&mutex_);
     for (std::unique_ptr<Device>& device : devices) {
@@ -128,7 +155,7 @@ class CudaBackend : public Backend {
   };
 
   bool Fits(absl::Span<Job* const> jobs) const {
-    return PlanOf(jobs, cuda::DeviceInfo()).device_bytes() <= limit_;
+    return PlanOf(jobs, first_).device_bytes() <= limit_;
   }
 
   BatchPlan PlanOf(absl::Span<Job* const> jobs,
@@ -189,9 +216,14 @@ class CudaBackend : public Backend {
         Release(lease);
         break;
       }
-      if (ReleaseFailed(lease)) options_.on_failure(info.name, outcome.status);
+      const bool lost = absl::IsUnavailable(outcome.status);
       outcome.status = absl::UnavailableError(
           absl::StrCat(info.name, " failed: ", outcome.status.message()));
+      if (!lost) {
+        Release(lease);
+        break;
+      }
+      if (ReleaseFailed(lease)) options_.on_failure(info.name, outcome.status);
     }
     return outcome;
   }
@@ -248,6 +280,7 @@ class CudaBackend : public Backend {
 
   const CudaOptions options_;
   const int64_t limit_;  // of one batch
+  const cuda::DeviceInfo first_;
   std::vector<DeviceDescription> descriptions_;
   std::shared_ptr<Pins> pins_;
   mutable absl::Mutex mutex_;

@@ -18,7 +18,8 @@
 namespace lossd {
 
 struct CudaOptions {
-  // Memory of a device for batches, all that are in flight together.
+  // Memory of a device for batches, all that are in flight together; at most
+  // four fifths of what the device has.
   int64_t arena_bytes = int64_t{4} << 30;
   // Batches in flight on a device: the copies of one overlap the kernels of
   // another.
@@ -37,11 +38,12 @@ struct CudaOptions {
 //
 //   - to RESOURCE_EXHAUSTED where a job does not fit into the arena, or the
 //     device has not that much memory left;
-//   - to UNAVAILABLE where no device is in service any more, or two have
-//     failed.
+//   - to UNAVAILABLE where no device is in service any more, two have failed,
+//   or
+//     a device refuses to compute it.
 //
-// A device that fails in any other way is out of service for good, and what it
-// was computing is computed by another, once.
+// A device that fails is out of service for good, and what it was computing is
+// computed by another, once.
 std::unique_ptr<Backend> MakeCudaBackend(
     std::vector<std::unique_ptr<cuda::Device>> devices,
     const CudaOptions& options);

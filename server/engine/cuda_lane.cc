@@ -54,6 +54,7 @@ CudaLane::~CudaLane() {
 
 absl::StatusOr<absl::Duration> CudaLane::Run(const cuda::BatchPlan& plan,
                                              int64_t limit) {
+  if (plan.empty()) return absl::ZeroDuration();
   LOSSD_RETURN_IF_ERROR(Open());
   LOSSD_RETURN_IF_ERROR(memory_.Reserve(plan.device_bytes(), limit));
   LOSSD_RETURN_IF_ERROR(upload_.Reserve(plan.upload_bytes(), limit));
@@ -64,8 +65,10 @@ absl::StatusOr<absl::Duration> CudaLane::Run(const cuda::BatchPlan& plan,
   const absl::Status done = device_->Synchronize(stream_);
   LOSSD_RETURN_IF_ERROR(enqueued);
   LOSSD_RETURN_IF_ERROR(done);
+  // Last: what is read once must not be computed again elsewhere.
+  LOSSD_ASSIGN_OR_RETURN(const absl::Duration copying, CopyingTime());
   plan.Read(download_.data());
-  return CopyingTime();
+  return copying;
 }
 
 absl::Status CudaLane::Open() {

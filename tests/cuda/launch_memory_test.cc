@@ -41,6 +41,20 @@ class SpoiledDevice : public cuda::Device {
     return of_->AllocateHost(bytes);
   }
   void FreeHost(uint8_t* memory) override { of_->FreeHost(memory); }
+  absl::Status PinHost(uint8_t* memory, int64_t bytes) override {
+    return of_->PinHost(memory, bytes);
+  }
+  absl::Status UnpinHost(uint8_t* memory) override {
+    return of_->UnpinHost(memory);
+  }
+  absl::StatusOr<Event> CreateEvent() override { return of_->CreateEvent(); }
+  void DestroyEvent(Event event) override { of_->DestroyEvent(event); }
+  absl::Status Record(Stream stream, Event event) override {
+    return of_->Record(stream, event);
+  }
+  absl::StatusOr<absl::Duration> Elapsed(Event from, Event to) override {
+    return of_->Elapsed(from, to);
+  }
   absl::StatusOr<Stream> CreateStream() override { return of_->CreateStream(); }
   void DestroyStream(Stream stream) override { of_->DestroyStream(stream); }
   absl::Status CopyToDevice(Stream stream, uint8_t* to, const uint8_t* from,

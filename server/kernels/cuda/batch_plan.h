@@ -47,6 +47,9 @@ class BatchPlan {
   // Jobs without units are left out.
   BatchPlan(absl::Span<Job* const> jobs, const PlanOptions& options);
 
+  // Whether there is nothing to compute.
+  bool empty() const { return jobs_.empty(); }
+
   // Of the images, and of all.
   int64_t upload_bytes() const { return upload_bytes_; }
   int64_t download_bytes() const { return download_end_ - download_begin_; }

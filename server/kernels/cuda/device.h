@@ -36,9 +36,13 @@ struct Launch {
   int cluster = 1;
 };
 
-// A GPU with lossd's kernels. Thread-safe. After an error other than
-// RESOURCE_EXHAUSTED of an allocation nothing works any more (CUDA's errors are
-// sticky); what is allocated must still be freed.
+// A GPU with lossd's kernels. Thread-safe. Its errors are
+//
+//   - UNAVAILABLE where nothing works any more (what CUDA calls sticky); what
+//   is
+//     allocated must still be freed;
+//   - RESOURCE_EXHAUSTED where there is not enough memory;
+//   - INTERNAL where this call is refused and others are not.
 class Device {
  public:
   using Stream = void*;
@@ -57,7 +61,7 @@ class Device {
   virtual void FreeHost(uint8_t* memory) = 0;
   // Makes memory of the host such, until it is unpinned, for every device.
   virtual absl::Status PinHost(uint8_t* memory, int64_t bytes) = 0;
-  virtual void UnpinHost(uint8_t* memory) = 0;
+  virtual absl::Status UnpinHost(uint8_t* memory) = 0;
 
   // What is put into one stream happens in that order.
   virtual absl::StatusOr<Stream> CreateStream() = 0;

@@ -4,20 +4,28 @@
 
 #include <dlfcn.h>
 
+#include <algorithm>
 #include <map>
 #include <string>
 #include <utility>
 
+#include "absl/algorithm/container.h"
 #include "absl/base/thread_annotations.h"
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
 #include "server/base/status_macros.h"
 #include "server/kernels/cuda/driver_functions.h"
+#include "server/kernels/cuda/launch_shape.h"
 
 namespace lossd::cuda {
 namespace {
 
 using driver::Functions;
+
+// The kernel that runs in clusters, and the largest that it is written for.
+constexpr char kClusterModule[] = "cross_entropy";
+constexpr char kClusterKernel[] = "lossd_cross_entropy_class_team_float32";
+constexpr unsigned kMostCluster = 8;
 
 // libcuda.so.1 and its functions. It is never unloaded.
 absl::StatusOr<Functions> LoadDriver() {
@@ -43,6 +51,7 @@ absl::StatusOr<Functions> LoadDriver() {
         absl::StrCat("the CUDA driver lacks", missing));
   }
   find("cuLaunchKernelEx", &functions.LaunchEx);
+  find("cuOccupancyMaxPotentialClusterSize", &functions.ClusterSize);
   return functions;
 }
 
@@ -54,8 +63,12 @@ absl::Status StatusOf(const Functions& functions, const char* call,
   functions.ErrorName(result, &name);
   const std::string message =
       absl::StrCat(call, ": ", name != nullptr ? name : "unknown error");
-  return result == driver::kOutOfMemory ? absl::ResourceExhaustedError(message)
-                                        : absl::UnavailableError(message);
+  if (result == driver::kOutOfMemory) {
+    return absl::ResourceExhaustedError(message);
+  }
+  return absl::c_linear_search(driver::kRefusals, result)
+             ? absl::InternalError(message)
+             : absl::UnavailableError(message);
 }
 
 #define LOSSD_CALL_DRIVER(functions, name, ...) \
@@ -95,20 +108,29 @@ class DriverDevice : public Device {
     LOSSD_RETURN_IF_ERROR(
         LOSSD_CALL_DRIVER(functions_, RetainContext, &context_, ordinal_));
     char model[256] = {};
-    functions_.DeviceName(model, sizeof(model), ordinal_);
+    LOSSD_RETURN_IF_ERROR(LOSSD_CALL_DRIVER(functions_, DeviceName, model,
+                                            sizeof(model), ordinal_));
     size_t bytes = 0;
-    functions_.DeviceMemory(&bytes, ordinal_);
-    int major = 0, minor = 0;
-    functions_.DeviceAttribute(&major, driver::kCapabilityMajor, ordinal_);
-    functions_.DeviceAttribute(&minor, driver::kCapabilityMinor, ordinal_);
-    functions_.DeviceAttribute(&info_.multiprocessors, driver::kMultiprocessors,
-                               ordinal_);
+    LOSSD_RETURN_IF_ERROR(
+        LOSSD_CALL_DRIVER(functions_, DeviceMemory, &bytes, ordinal_));
+    LOSSD_ASSIGN_OR_RETURN(const int major,
+                           Attribute(driver::kCapabilityMajor));
+    LOSSD_ASSIGN_OR_RETURN(const int minor,
+                           Attribute(driver::kCapabilityMinor));
+    LOSSD_ASSIGN_OR_RETURN(info_.multiprocessors,
+                           Attribute(driver::kMultiprocessors));
     info_.name = NameOf(index);
     info_.model = model;
     info_.target = absl::StrCat("sm_", major, minor);
     info_.memory_bytes = static_cast<int64_t>(bytes);
-    const bool clusters = major >= 9 && functions_.LaunchEx != nullptr;
-    info_.max_cluster = clusters ? 8 : 1;
+    // That the images have code for this device, before anybody relies on it.
+    Launch clustered;
+    clustered.module = kClusterModule;
+    clustered.kernel = kClusterKernel;
+    LOSSD_RETURN_IF_ERROR(Enter());
+    LOSSD_ASSIGN_OR_RETURN(const driver::Function function,
+                           FindFunction(clustered));
+    info_.max_cluster = MaxCluster(function);
     return absl::OkStatus();
   }
 
@@ -142,8 +164,9 @@ class DriverDevice : public Device {
                              static_cast<size_t>(bytes),
                              driver::kPortableHostMemory);
   }
-  void UnpinHost(uint8_t* memory) override {
-    if (Enter().ok()) functions_.UnpinHost(memory);
+  absl::Status UnpinHost(uint8_t* memory) override {
+    LOSSD_RETURN_IF_ERROR(Enter());
+    return LOSSD_CALL_DRIVER(functions_, UnpinHost, memory);
   }
 
   absl::StatusOr<Stream> CreateStream() override {
@@ -220,6 +243,31 @@ class DriverDevice : public Device {
   // The context is this thread's for what follows.
   absl::Status Enter() const {
     return LOSSD_CALL_DRIVER(functions_, SetCurrent, context_);
+  }
+
+  absl::StatusOr<int> Attribute(int attribute) const {
+    int value = 0;
+    LOSSD_RETURN_IF_ERROR(LOSSD_CALL_DRIVER(functions_, DeviceAttribute, &value,
+                                            attribute, ordinal_));
+    return value;
+  }
+
+  // The most blocks of a cluster, a power of two: 1 where the device has none.
+  // Small devices, and slices of devices, have room for fewer than others.
+  int MaxCluster(driver::Function kernel) const {
+    if (functions_.LaunchEx == nullptr || functions_.ClusterSize == nullptr ||
+        Attribute(driver::kClusterLaunch).value_or(0) == 0) {
+      return 1;
+    }
+    const driver::LaunchConfig config = {
+        {kMostCluster, 1, 1}, {kClassBlock, 1, 1}, 0, nullptr, nullptr, 0};
+    int blocks = 1;
+    if (functions_.ClusterSize(&blocks, kernel, &config) != driver::kSuccess) {
+      return 1;
+    }
+    int cluster = 1;
+    while (2 * cluster <= std::min<int>(blocks, kMostCluster)) cluster *= 2;
+    return cluster;
   }
 
   absl::StatusOr<driver::Function> FindFunction(const Launch& launch) {

@@ -14,6 +14,12 @@ namespace lossd::cuda::driver {
 using Result = int;
 inline constexpr Result kSuccess = 0;
 inline constexpr Result kOutOfMemory = 2;
+// What refuses a call and leaves the context as it was: invalid values, images,
+// PTX, handles and names; what is not ready or not supported; more resources or
+// larger clusters than the device has; host memory that is pinned, or is not.
+// Any other error is taken for one after which nothing works.
+inline constexpr Result kRefusals[] = {1,   200, 209, 218, 222, 400, 500,
+                                       600, 701, 712, 713, 801, 912};
 
 using Ordinal = int;
 using Context = void*;
@@ -26,6 +32,7 @@ using Pointer = uint64_t;
 inline constexpr int kMultiprocessors = 16;  // attributes of a device
 inline constexpr int kCapabilityMajor = 75;
 inline constexpr int kCapabilityMinor = 76;
+inline constexpr int kClusterLaunch = 120;
 inline constexpr unsigned kBlockingSync = 0x04;
 inline constexpr unsigned kNonBlockingStream = 0x01;
 inline constexpr unsigned kPortableHostMemory = 0x01;
@@ -93,12 +100,16 @@ using LaunchFunction = Result (*)(Function, unsigned, unsigned, unsigned,
 using LaunchExFunction = Result (*)(const LaunchConfig*, Function, void**,
                                     void**);
 
+using ClusterSizeFunction = Result (*)(int*, Function, const LaunchConfig*);
+
 struct Functions {
 #define LOSSD_DRIVER(name, symbol, parameters) Result(*name) parameters;
   LOSSD_DRIVER_FUNCTIONS
 #undef LOSSD_DRIVER
   LaunchFunction Launch;
-  LaunchExFunction LaunchEx;  // null in a driver before CUDA 11.8
+  // Null in a driver before CUDA 11.8.
+  LaunchExFunction LaunchEx;
+  ClusterSizeFunction ClusterSize;
 };
 
 }  // namespace lossd::cuda::driver

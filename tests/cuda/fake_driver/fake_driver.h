@@ -26,6 +26,12 @@ void LossdFakeDriverReset(int devices, int64_t memory_bytes);
 // it has worked `skip` times.
 void LossdFakeDriverFail(const char* symbol, int result, int skip);
 
+// Whether that has not happened yet, for any call.
+bool LossdFakeDriverFailsYet();
+
+// A device has room for clusters of so many blocks at most; 16 at first.
+void LossdFakeDriverLimitClusters(int blocks);
+
 // How many allocations, pinned ranges, streams, events, modules and contexts
 // there are.
 int64_t LossdFakeDriverObjects();

@@ -31,7 +31,8 @@ constexpr Result kSuccess = 0, kInvalidValue = 1, kOutOfMemory = 2,
                  kNotInitialized = 3, kInvalidDevice = 101,
                  kInvalidContext = 201, kAlreadyRegistered = 712,
                  kNotRegistered = 713, kInvalidHandle = 400, kNotFound = 500,
-                 kNotReady = 600, kLaunchFailed = 719;
+                 kNotReady = 600, kLaunchFailed = 719,
+                 kInvalidClusterSize = 912;
 
 struct Event {
   int64_t at = -1;  // -1: not reached
@@ -82,6 +83,7 @@ struct Driver {
   std::recursive_mutex mutex;
   bool initialized = false;
   int64_t memory_bytes = int64_t{1} << 30;  // of a device
+  int max_cluster = 16;
   std::vector<std::unique_ptr<Context>> contexts;
   std::map<std::string, std::pair<Result, int>> failing;
   int64_t clock = 0;
@@ -112,7 +114,8 @@ class Call {
     if (failing->second.second-- > 0) return;
     result_ = failing->second.first;
     driver_.failing.erase(failing);
-    if (needs_context && current != nullptr && result_ != kOutOfMemory) {
+    const bool sticky = result_ >= 700 && result_ < 800;
+    if (needs_context && current != nullptr && sticky) {
       current->failure = result_;
     }
   }
@@ -167,6 +170,7 @@ void LossdFakeDriverReset(int devices, int64_t memory_bytes) {
   current = nullptr;
   driver.initialized = false;
   driver.memory_bytes = memory_bytes;
+  driver.max_cluster = 16;
   for (const auto& context : driver.contexts) context->Clear();
   driver.contexts.clear();
   driver.failing.clear();
@@ -181,6 +185,18 @@ void LossdFakeDriverFail(const char* symbol, int result, int skip) {
   Driver& driver = TheDriver();
   const std::lock_guard lock(driver.mutex);
   driver.failing[symbol] = {result, skip};
+}
+
+void LossdFakeDriverLimitClusters(int blocks) {
+  Driver& driver = TheDriver();
+  const std::lock_guard lock(driver.mutex);
+  driver.max_cluster = blocks;
+}
+
+bool LossdFakeDriverFailsYet() {
+  Driver& driver = TheDriver();
+  const std::lock_guard lock(driver.mutex);
+  return !driver.failing.empty();
 }
 
 int64_t LossdFakeDriverObjects() {
@@ -230,6 +246,9 @@ Result cuDeviceGetAttribute(int* value, int attribute, int) {
   switch (attribute) {
     case cuda::driver::kMultiprocessors:
       *value = 2;
+      return kSuccess;
+    case cuda::driver::kClusterLaunch:
+      *value = 1;
       return kSuccess;
     case cuda::driver::kCapabilityMajor:
       *value = 9;
@@ -423,9 +442,8 @@ Result cuLaunchKernel(void* function, unsigned blocks, unsigned, unsigned,
                       unsigned threads, unsigned, unsigned, unsigned,
                       void* stream, void** parameters, void**) {
   LOSSD_BEGIN();
-  return EnqueueKernel(call, function,
-                       {blocks, static_cast<int>(threads), 1, 0}, parameters,
-                       stream);
+  return EnqueueKernel(call, function, {blocks, static_cast<int>(threads), 1},
+                       parameters, stream);
 }
 Result cuLaunchKernelEx(const LaunchConfig* config, void* function,
                         void** parameters, void**) {
@@ -440,10 +458,18 @@ Result cuLaunchKernelEx(const LaunchConfig* config, void* function,
   if (config->grid[0] % static_cast<unsigned>(cluster) != 0) {
     return kInvalidValue;
   }
+  if (cluster > call->max_cluster) return kInvalidClusterSize;
   return EnqueueKernel(
       call, function,
-      {config->grid[0], static_cast<int>(config->block[0]), cluster, 0},
+      {config->grid[0], static_cast<int>(config->block[0]), cluster},
       parameters, config->stream);
+}
+
+Result cuOccupancyMaxPotentialClusterSize(int* blocks, void*,
+                                          const LaunchConfig*) {
+  LOSSD_BEGIN();
+  *blocks = call->max_cluster;
+  return kSuccess;
 }
 
 Result cuGetErrorName(Result result, const char** name) {

@@ -43,7 +43,7 @@ class SimtDevice : public cuda::Device {
   void FreeHost(uint8_t* memory) override { Free(memory); }
 
   absl::Status PinHost(uint8_t*, int64_t) override { return absl::OkStatus(); }
-  void UnpinHost(uint8_t*) override {}
+  absl::Status UnpinHost(uint8_t*) override { return absl::OkStatus(); }
 
   absl::StatusOr<Stream> CreateStream() override { return this; }
   void DestroyStream(Stream) override {}
@@ -74,7 +74,7 @@ class SimtDevice : public cuda::Device {
     const absl::Status claims = LaunchMemory::Check(memory_, launch);
     if (!claims.ok()) return claims;
     const LaunchMemory owned(memory_, launch);
-    const Grid grid = {launch.blocks, launch.threads, launch.cluster, 0};
+    const Grid grid = {launch.blocks, launch.threads, launch.cluster};
     return machine_->Run(grid, [&] { kernel(launch.batch); });
   }
   absl::Status Synchronize(Stream) override { return absl::OkStatus(); }

@@ -27,6 +27,7 @@ std::unique_ptr<cuda::Device> MakeFiberDevice(Machine* machine,
   info.name = "cuda:0";
   info.model = "fibers";
   info.target = "simt";
+  info.memory_bytes = int64_t{1} << 30;
   info.max_cluster = max_cluster;
   return MakeSimtDevice(info, machine);
 }

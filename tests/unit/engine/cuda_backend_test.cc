@@ -199,6 +199,36 @@ INSTANTIATE_TEST_SUITE_P(EveryCall, CudaFailureTest,
                            return std::string(info.param);
                          });
 
+TEST_F(CudaBackendTest, ABatchThatADeviceRefusesIsNoLossOfIt) {
+  Make(2);
+  for (auto& state : states_) {
+    absl::MutexLock lock(&state->mutex);
+    state->refusing = "Run";
+  }
+  const auto task = Run(1000);
+  EXPECT_EQ(ReasonOf(*task), Reason::kDeviceFailed);
+  for (auto& state : states_) {
+    absl::MutexLock lock(&state->mutex);
+    state->refusing = "";
+  }
+  EXPECT_TRUE(Run(1000)->violations.empty());
+  EXPECT_TRUE(failures_.empty());
+}
+
+TEST_F(CudaBackendTest, AnEvaluationOfNothingAsksNothingOfTheDevice) {
+  Make(1);
+  Fail(0, "CopyToHost");
+  EXPECT_TRUE(Run(0)->violations.empty());
+  EXPECT_TRUE(failures_.empty());
+}
+
+TEST_F(CudaBackendTest, ABatchHasAtMostItsShareOfWhatTheDeviceHas) {
+  Make(1, int64_t{1} << 40);
+  // Four fifths of 16 GiB, for two batches.
+  EXPECT_EQ(engine_->backends()[0]->devices()[0].max_evaluation_bytes,
+            (int64_t{16} << 30) / 5 * 4 / 2);
+}
+
 TEST_F(CudaBackendTest, ADeviceThatFailsSeveralBatchesIsToldOnce) {
   Make(1);
   Hold(0, true);
@@ -326,6 +356,19 @@ TEST_F(CudaBackendTest, ADeviceThatFailedLeavesPinningToAnother) {
       engine_->pool().Allocate(BufferPool::kMappedBytes);
   absl::MutexLock lock(&states_[1]->mutex);
   EXPECT_THAT(states_[1]->pinned, ElementsAre(large.data()));
+}
+
+TEST_F(CudaBackendTest, MemoryThatStaysPinnedNeverBecomesOtherMemory) {
+  Make(1);
+  AlignedBuffer large = engine_->pool().Allocate(BufferPool::kMappedBytes);
+  uint8_t* const data = large.data();
+  *data = 17;
+  Fail(0, "UnpinHost");
+  large = AlignedBuffer();
+  engine_->pool().Trim();
+  engine_->pool().Trim();
+  *data = 18;  // it is still there
+  EXPECT_NE(engine_->pool().Allocate(BufferPool::kMappedBytes).data(), data);
 }
 
 TEST_F(CudaBackendTest, SmallTensorsAreOneCopyAndLargeOnesAreCopiedDirectly) {

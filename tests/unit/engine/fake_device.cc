@@ -22,6 +22,7 @@ class FakeDevice : public cuda::Device {
     info_.model = "fake";
     info_.target = "sm_90";
     info_.multiprocessors = 2;
+    info_.memory_bytes = int64_t{16} << 30;
   }
 
   const cuda::DeviceInfo& info() const override { return info_; }
@@ -57,9 +58,11 @@ class FakeDevice : public cuda::Device {
     state_->pinned.insert(memory);
     return absl::OkStatus();
   }
-  void UnpinHost(uint8_t* memory) override {
+  absl::Status UnpinHost(uint8_t* memory) override {
+    LOSSD_RETURN_IF_ERROR(Check("UnpinHost"));
     absl::MutexLock lock(&state_->mutex);
-    state_->pinned.erase(memory);
+    return state_->pinned.erase(memory) > 0 ? absl::OkStatus()
+                                            : Refusal("UnpinHost");
   }
 
   absl::StatusOr<Stream> CreateStream() override {
@@ -135,8 +138,12 @@ class FakeDevice : public cuda::Device {
   static absl::Status Failure(const char* call) {
     return absl::UnavailableError(absl::StrCat(call, ": CUDA_ERROR_UNKNOWN"));
   }
+  static absl::Status Refusal(const char* call) {
+    return absl::InternalError(absl::StrCat(call, ": CUDA_ERROR_INVALID"));
+  }
   absl::Status Check(const char* call) {
     absl::MutexLock lock(&state_->mutex);
+    if (state_->refusing == call) return Refusal(call);
     return state_->failing == call ? Failure(call) : absl::OkStatus();
   }
 

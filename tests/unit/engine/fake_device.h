@@ -34,9 +34,11 @@ struct FakeDeviceState {
   // Memory that there is.
   int64_t memory_bytes ABSL_GUARDED_BY(mutex) = int64_t{1} << 30;
   // The error of each call of that name from now on: "Run", "Synchronize",
-  // "CopyToDevice", "CopyToHost", "CreateStream", "CreateEvent", "AllocateHost"
-  // or "PinHost".
+  // "CopyToDevice", "CopyToHost", "CreateStream", "CreateEvent",
+  // "AllocateHost", "PinHost" or "UnpinHost".
   std::string failing ABSL_GUARDED_BY(mutex);
+  // The call of that name is refused, and the device goes on.
+  std::string refusing ABSL_GUARDED_BY(mutex);
   // Synchronize waits until it is false.
   bool held ABSL_GUARDED_BY(mutex) = false;
 };
