@@ -2,7 +2,7 @@
 //
 // How fast kernels run on a GPU, on data that is already there: the bytes that
 // must move (each input read once, each output written once) by the device's
-// own time. It needs the C library and the driver alone.
+// own time. tests/cuda/gpu_bundle.sh makes it fit to be carried.
 //
 //   gpu_kernels [ceiling in GB/s]
 //
