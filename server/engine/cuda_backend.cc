@@ -46,25 +46,26 @@ class Pins final : public MappingObserver {
       absl::MutexLock lock(&mutex_);
       if (pinned_.erase(data) == 0) return true;
     }
-    for (Device* device : devices_) {
-      if (device->UnpinHost(data).ok()) return true;
-    }
-    return false;
+    return Unpin(data);
   }
   // The devices are about to go, and with them every lock.
   void Forget() {
     absl::WriterMutexLock use(&use_);
     absl::MutexLock lock(&mutex_);
-    for (uint8_t* data : pinned_) {
-      for (Device* device : devices_) {
-        if (device->UnpinHost(data).ok()) break;
-      }
-    }
+    for (uint8_t* data : pinned_) Unpin(data);
     pinned_.clear();
     devices_.clear();
   }
 
  private:
+  // By way of any device that can.
+  bool Unpin(uint8_t* data) ABSL_SHARED_LOCKS_REQUIRED(use_) {
+    for (Device* device : devices_) {
+      if (device->UnpinHost(data).ok()) return true;
+    }
+    return false;
+  }
+
   // Held while devices are asked, which can take milliseconds.
   absl::Mutex use_;
   std::vector<Device*> devices_ ABSL_GUARDED_BY(use_);
@@ -97,9 +98,7 @@ class CudaBackend : public Backend {
  public:
   CudaBackend(std::vector<std::unique_ptr<Device>> devices,
               const CudaOptions& options)
-      : options_(options),
-        limit_(LimitOf(devices, options)),
-        first_(devices[0]->info()) {
+      : options_(options), limit_(LimitOf(devices, options)) {
     std::vector<Device*> pinning;
     absl::MutexLock lock(&mutex_);
     for (std::unique_ptr<Device>& device : devices) {
@@ -154,10 +153,6 @@ class CudaBackend : public Backend {
     CudaLane* lane = nullptr;
   };
 
-  bool Fits(absl::Span<Job* const> jobs) const {
-    return PlanOf(jobs, first_).device_bytes() <= limit_;
-  }
-
   BatchPlan PlanOf(absl::Span<Job* const> jobs,
                    const cuda::DeviceInfo& info) const {
     cuda::PlanOptions options;
@@ -178,12 +173,7 @@ class CudaBackend : public Backend {
   // memory for it, or in halves: what there is no memory for is refused alone.
   void RunFrom(size_t position, absl::Span<Job* const> jobs,
                absl::FunctionRef<void(const Completion&)> done) {
-    Outcome outcome;
-    if (jobs.size() == 1 || Fits(jobs)) {
-      outcome = RunBatch(jobs);
-    } else {
-      outcome.status = absl::ResourceExhaustedError("beyond the arena");
-    }
+    Outcome outcome = RunBatch(jobs);
     if (jobs.size() > 1 && absl::IsResourceExhausted(outcome.status)) {
       const size_t half = jobs.size() / 2;
       RunFrom(position, jobs.first(half), done);
@@ -280,7 +270,6 @@ class CudaBackend : public Backend {
 
   const CudaOptions options_;
   const int64_t limit_;  // of one batch
-  const cuda::DeviceInfo first_;
   std::vector<DeviceDescription> descriptions_;
   std::shared_ptr<Pins> pins_;
   mutable absl::Mutex mutex_;
