@@ -188,6 +188,12 @@ Engine::Engine(const EngineLimits& limits,
   }
 }
 
+size_t Engine::IndexOf(const Backend* backend) const {
+  size_t index = 0;
+  while (backends_[index].get() != backend) ++index;
+  return index;
+}
+
 DeviceClass Engine::DeviceOf(const Evaluation& evaluation) const {
   return evaluation.device == DeviceClass::kUnspecified ? default_device_
                                                         : evaluation.device;
@@ -241,16 +247,13 @@ void Engine::AssignBackend(Task* task) const {
     return;
   }
   const double operations = task->cost.operations;
-  size_t index = 0;
   if (any) {
-    index =
+    const size_t index =
         chooser_->Choose(operations, task->input_bytes + task->response_bytes +
                                          task->cost.scratch_bytes);
     task->backend = backends_[index].get();
-  } else {
-    while (backends_[index].get() != task->backend) ++index;
   }
-  task->load = chooser_->Give(index, operations);
+  task->load = chooser_->Give(IndexOf(task->backend), operations);
 }
 
 std::unique_ptr<Task> Engine::Prepare(Evaluation evaluation,
@@ -325,8 +328,7 @@ void Engine::Run(absl::Span<Task* const> tasks,
 
 void Engine::RecordPace(absl::Span<Task* const> tasks,
                         absl::Duration elapsed) const {
-  size_t index = 0;
-  while (backends_[index].get() != tasks[0]->backend) ++index;
+  const size_t index = IndexOf(tasks[0]->backend);
   double operations = 0;
   for (const Task* task : tasks) operations += task->cost.operations;
   for (const Task* task : tasks) {

@@ -109,6 +109,8 @@ class Engine {
   absl::Span<const std::unique_ptr<Backend>> backends() const {
     return backends_;
   }
+  // The position there of one of them.
+  size_t IndexOf(const Backend* backend) const;
   DeviceClass default_device() const { return default_device_; }
   // Whether evaluations that name no device can be computed: false once every
   // device of the class has failed.

@@ -150,11 +150,10 @@ void CallRecorder::SetQueue(int requests, int64_t bytes) {
   metrics_.queue_bytes().Set(static_cast<double>(bytes));
 }
 
-void CallRecorder::SetDevices(const Engine& engine) {
-  int label = 0;
-  for (const auto& backend : engine.backends()) {
+void CallRecorder::RefreshDevices() {
+  for (const auto& [backend, first] : first_devices_) {
     for (size_t i = 0; i < backend->devices().size(); ++i) {
-      metrics_.SetInService(label++, backend->InService(i));
+      metrics_.SetInService(first + static_cast<int>(i), backend->InService(i));
     }
   }
 }

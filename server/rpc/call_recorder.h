@@ -56,8 +56,8 @@ class CallRecorder final : public BatchObserver {
   // Sets how much is waiting.
   void SetQueue(int requests, int64_t bytes);
 
-  // Sets which devices are in service.
-  void SetDevices(const Engine& engine);
+  // Finds out which devices are in service.
+  void RefreshDevices();
 
   // BatchObserver.
   void OnBatch(int requests, int64_t units) override;

@@ -218,7 +218,7 @@ absl::StatusOr<std::unique_ptr<LossService>> LossService::Create(
       bytes += stats.queued_bytes;
     }
     self->recorder_.SetQueue(requests, bytes);
-    self->recorder_.SetDevices(self->engine_);
+    self->recorder_.RefreshDevices();
   });
   return service;
 }
@@ -272,9 +272,7 @@ void LossService::Drain() {
 }
 
 Batcher& LossService::BatcherOf(const Backend* backend) {
-  size_t index = 0;
-  while (engine_.backends()[index].get() != backend) ++index;
-  return *batchers_[index];
+  return *batchers_[engine_.IndexOf(backend)];
 }
 
 Violations LossService::Malformed(Method method) {
