@@ -8,6 +8,15 @@
 
 namespace lossd {
 
+TensorView ViewOf(const OwnedTensor& tensor) {
+  TensorView view;
+  view.dtype = tensor.dtype;
+  view.shape = tensor.shape;
+  view.elements = ElementCount(tensor.shape).value();
+  view.data = tensor.data.data();
+  return view;
+}
+
 OwnedTensor Allocate(BufferPool& pool, Dtype dtype, const Shape& shape) {
   const int64_t elements = ElementCount(shape).value();
   return {dtype, shape, pool.Allocate(elements * DtypeSize(dtype))};

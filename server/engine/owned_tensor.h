@@ -23,6 +23,9 @@ struct OwnedTensor {
 // A tensor whose elements are not written yet. `shape` has an element count.
 OwnedTensor Allocate(BufferPool& pool, Dtype dtype, const Shape& shape);
 
+// Its elements, which stay its own.
+TensorView ViewOf(const OwnedTensor& tensor);
+
 // Stores a double as an element of the floating `dtype`, rounded once; gives
 // back what was stored.
 double StoreRounded(double value, Dtype dtype, uint8_t* to);

@@ -19,15 +19,6 @@ constexpr size_t kSmallBytes = 512;
 // Where the text of a RunRecord fits, and the prefixes of an answer's fields.
 constexpr size_t kRunBytes = 64;
 
-TensorView ViewOf(const OwnedTensor& tensor) {
-  TensorView view;
-  view.dtype = tensor.dtype;
-  view.shape = tensor.shape;
-  view.elements = ElementCount(tensor.shape).value_or(0);
-  view.data = tensor.data.data();
-  return view;
-}
-
 absl::string_view TextOf(const AlignedBuffer& data) {
   return {reinterpret_cast<const char*>(data.data()),
           static_cast<size_t>(data.size())};

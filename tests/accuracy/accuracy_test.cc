@@ -122,10 +122,7 @@ struct Worst {
 
 Worst Measure(const OwnedTensor& tensor, const ExactTensor& exact,
               const Format& format) {
-  TensorView view;
-  view.dtype = tensor.dtype;
-  view.elements = ElementCount(tensor.shape).value();
-  view.data = tensor.data.data();
+  const TensorView view = ViewOf(tensor);
   EXPECT_EQ(view.dtype, format.dtype);
   if (exact.places.empty()) {
     EXPECT_EQ(view.elements, static_cast<int64_t>(exact.high.size()));

@@ -39,15 +39,6 @@ bool Close(double actual, double expected, Dtype dtype) {
          tolerance.absolute + tolerance.relative * std::abs(expected);
 }
 
-TensorView ViewOf(const OwnedTensor& tensor) {
-  TensorView view;
-  view.dtype = tensor.dtype;
-  view.shape = tensor.shape;
-  view.elements = ElementCount(tensor.shape).value();
-  view.data = tensor.data.data();
-  return view;
-}
-
 void ExpectClose(const OwnedTensor& actual, const TensorView& expected,
                  const std::string& what) {
   const TensorView view = ViewOf(actual);

@@ -14,15 +14,6 @@
 namespace lossd {
 namespace {
 
-TensorView ViewOf(const OwnedTensor& tensor) {
-  TensorView view;
-  view.dtype = tensor.dtype;
-  view.shape = tensor.shape;
-  view.elements = ElementCount(tensor.shape).value();
-  view.data = tensor.data.data();
-  return view;
-}
-
 std::string BytesOf(const OwnedTensor& tensor) {
   if (!tensor.present()) return "absent;";
   return absl::StrCat(
