@@ -12,7 +12,6 @@
 
 #include "absl/strings/str_cat.h"
 #include "gtest/gtest.h"
-#include "server/engine/cpu_backend.h"
 #include "server/engine/cuda_backend.h"
 #include "server/engine/engine.h"
 #include "server/kernels/cuda/kernel_images.h"
@@ -21,6 +20,7 @@
 #include "tests/conformance/random_case.h"
 #include "tests/cuda/answer_bytes.h"
 #include "tests/cuda/class_case.h"
+#include "tests/cuda/portable_engine.h"
 
 namespace lossd {
 namespace {
@@ -39,23 +39,6 @@ absl::StatusOr<std::unique_ptr<Engine>> MakeEngine(int64_t warp_row) {
   backends.push_back(MakeCudaBackend(*std::move(devices), options));
   return std::make_unique<Engine>(EngineLimits(), std::move(backends),
                                   DeviceClass::kCuda);
-}
-
-std::unique_ptr<Engine> PortableEngine() {
-  std::vector<std::unique_ptr<Backend>> backends;
-  backends.push_back(MakeCpuBackend(1, "PORTABLE").value());
-  return std::make_unique<Engine>(EngineLimits(), std::move(backends),
-                                  DeviceClass::kCpu);
-}
-
-// Null where the evaluation is refused.
-std::unique_ptr<Task> RunOn(const Engine& engine, const Evaluation& of) {
-  Violations violations;
-  std::unique_ptr<Task> task = engine.Prepare(of, &violations);
-  if (task == nullptr) return nullptr;
-  Task* tasks[] = {task.get()};
-  engine.Run(tasks);
-  return task;
 }
 
 // Runs an evaluation twice: the same bits, which are near those of the CPU.

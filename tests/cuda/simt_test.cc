@@ -12,31 +12,15 @@
 
 #include "absl/strings/str_cat.h"
 #include "gtest/gtest.h"
-#include "server/engine/cpu_backend.h"
 #include "tests/conformance/golden_check.h"
 #include "tests/conformance/random_case.h"
 #include "tests/cuda/answer_bytes.h"
 #include "tests/cuda/class_case.h"
+#include "tests/cuda/portable_engine.h"
 #include "tests/cuda/simt/simt_engine.h"
 
 namespace lossd {
 namespace {
-
-std::unique_ptr<Engine> PortableEngine() {
-  std::vector<std::unique_ptr<Backend>> backends;
-  backends.push_back(MakeCpuBackend(1, "PORTABLE").value());
-  return std::make_unique<Engine>(EngineLimits(), std::move(backends),
-                                  DeviceClass::kCpu);
-}
-
-std::unique_ptr<Task> RunOn(const Engine& engine, const Evaluation& of) {
-  Violations violations;
-  std::unique_ptr<Task> task = engine.Prepare(of, &violations);
-  if (task == nullptr) return nullptr;
-  Task* tasks[] = {task.get()};
-  engine.Run(tasks);
-  return task;
-}
 
 void ExpectSame(const Engine& simt, const Engine& portable,
                 const Evaluation& evaluation, int64_t underflow = 0) {

@@ -44,22 +44,6 @@ class DeviceTest : public testing::Test {
         MakeCudaBackend(std::move(fakes), CudaOptions()));
     stub_ = server_->NewStub();
   }
-  void Fail(int gpu) {
-    absl::MutexLock lock(&states_[gpu]->mutex);
-    states_[gpu]->failing = "Synchronize";
-  }
-  void Hold(int gpu, bool held) {
-    absl::MutexLock lock(&states_[gpu]->mutex);
-    states_[gpu]->held = held;
-  }
-  void AwaitInFlight(int gpu, int count) {
-    FakeDeviceState& state = *states_[gpu];
-    absl::MutexLock lock(&state.mutex);
-    const auto reached = [&]() ABSL_NO_THREAD_SAFETY_ANALYSIS {
-      return state.in_flight == count;
-    };
-    state.mutex.Await(absl::Condition(&reached));
-  }
 
   grpc::Status Compute(v1::Device device) {
     auto request = FromJson<v1::ComputeLossRequest>(kSmallRequest);
@@ -116,7 +100,7 @@ TEST_F(DeviceTest, EachDeviceIsToldAndSoIsTheOneThatComputed) {
 
 TEST_F(DeviceTest, AfterOneOfTwoFailsTheOtherServes) {
   Start(2, {"--default-device=cuda"});
-  Fail(0);
+  states_[0]->Fail("Synchronize");
   for (int i = 0; i < 3; ++i) {
     ASSERT_TRUE(Compute(v1::DEVICE_UNSPECIFIED).ok());
     EXPECT_EQ(answer_.execution().device(), "cuda:1");
@@ -140,7 +124,7 @@ TEST_F(DeviceTest, WithoutADeviceOfItsClassTheServerAsksToBeReplaced) {
   std::string told;
   ASSERT_TRUE(watch.Read(&told));
   EXPECT_THAT(FieldsOf(told, kStatusField), ElementsAre(kServing));
-  Fail(0);
+  states_[0]->Fail("Synchronize");
   const grpc::Status status = Compute(v1::DEVICE_UNSPECIFIED);
   EXPECT_EQ(status.error_code(), grpc::StatusCode::UNAVAILABLE);
   EXPECT_EQ(DetailsOf(status).info.reason(), "DEVICE_FAILED");
@@ -159,7 +143,7 @@ TEST_F(DeviceTest, WithoutADeviceOfItsClassTheServerAsksToBeReplaced) {
 
 TEST_F(DeviceTest, AServerOfTheOtherClassStaysWhatItWas) {
   Start(1, {});
-  Fail(0);
+  states_[0]->Fail("Synchronize");
   EXPECT_EQ(Compute(v1::DEVICE_CUDA).error_code(),
             grpc::StatusCode::UNAVAILABLE);
   EXPECT_EQ(Health(), kServing);
@@ -171,7 +155,7 @@ TEST_F(DeviceTest, AServerOfTheOtherClassStaysWhatItWas) {
 
 TEST_F(DeviceTest, CallsOfOneClassDoNotWaitForAnother) {
   Start(1, {"--batch-workers=1", "--io-threads=1"});
-  Hold(0, true);
+  states_[0]->Hold(true);
   std::vector<std::thread> waiting;
   for (int i = 0; i < 3; ++i) {
     waiting.emplace_back([this] {
@@ -182,9 +166,9 @@ TEST_F(DeviceTest, CallsOfOneClassDoNotWaitForAnother) {
       EXPECT_TRUE(stub_->ComputeLoss(&context, request, &answer).ok());
     });
   }
-  AwaitInFlight(0, 2);
+  states_[0]->AwaitInFlight(2);
   EXPECT_TRUE(Compute(v1::DEVICE_CPU).ok());
-  Hold(0, false);
+  states_[0]->Hold(false);
   for (std::thread& each : waiting) each.join();
 }
 

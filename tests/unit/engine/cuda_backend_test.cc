@@ -41,28 +41,10 @@ class CudaBackendTest : public testing::Test {
                                        DeviceClass::kCuda);
   }
 
-  void Fail(int device, const std::string& call) {
-    absl::MutexLock lock(&states_[device]->mutex);
-    states_[device]->failing = call;
-  }
-  void Hold(int device, bool held) {
-    absl::MutexLock lock(&states_[device]->mutex);
-    states_[device]->held = held;
-  }
   int LaunchesOf(int device) {
     absl::MutexLock lock(&states_[device]->mutex);
     return states_[device]->launches;
   }
-  // Waits until that many threads wait for the device.
-  void AwaitInFlight(int device, int count) {
-    FakeDeviceState& state = *states_[device];
-    absl::MutexLock lock(&state.mutex);
-    const auto reached = [&]() ABSL_NO_THREAD_SAFETY_ANALYSIS {
-      return state.in_flight == count;
-    };
-    state.mutex.Await(absl::Condition(&reached));
-  }
-
   // An evaluation of mse_loss over `elements` floats.
   std::unique_ptr<Task> Prepare(int64_t elements) {
     values_.resize(std::max(values_.size(), static_cast<size_t>(elements)));
@@ -85,6 +67,18 @@ class CudaBackendTest : public testing::Test {
     Task* tasks[] = {task.get()};
     engine_->Run(tasks);
     return task;
+  }
+  // Runs each in a batch and a thread of its own.
+  std::vector<std::thread> RunEach(
+      const std::vector<std::unique_ptr<Task>>& tasks) {
+    std::vector<std::thread> threads;
+    for (const auto& task : tasks) {
+      threads.emplace_back([this, pointer = task.get()] {
+        Task* const pointers[] = {pointer};
+        engine_->Run(pointers);
+      });
+    }
+    return threads;
   }
   static Reason ReasonOf(const Task& task) {
     return task.violations.empty() ? Reason{}
@@ -172,8 +166,8 @@ class CudaFailureTest : public CudaBackendTest,
 
 TEST_P(CudaFailureTest, ADeviceThatFailsIsLeftAndAnotherTakesOver) {
   Make(2);
-  Fail(0, GetParam());
-  Fail(1, "");
+  states_[0]->Fail(GetParam());
+  states_[1]->Fail("");
   for (int i = 0; i < 4; ++i) EXPECT_TRUE(Run(1000)->violations.empty());
   EXPECT_THAT(failures_, ElementsAre("cuda:0"));
   EXPECT_LE(LaunchesOf(0), 1);
@@ -182,12 +176,12 @@ TEST_P(CudaFailureTest, ADeviceThatFailsIsLeftAndAnotherTakesOver) {
 
 TEST_P(CudaFailureTest, TheLastDeviceThatFailsIsUnavailable) {
   Make(1);
-  Fail(0, GetParam());
+  states_[0]->Fail(GetParam());
   const auto task = Run(1000);
   EXPECT_EQ(ReasonOf(*task), Reason::kDeviceFailed);
   EXPECT_THAT(failures_, ElementsAre("cuda:0"));
   // It is not tried again, even if it works again.
-  Fail(0, "");
+  states_[0]->Fail("");
   EXPECT_EQ(ReasonOf(*Run(1000)), Reason::kDeviceFailed);
 }
 
@@ -217,7 +211,7 @@ TEST_F(CudaBackendTest, ABatchThatADeviceRefusesIsNoLossOfIt) {
 
 TEST_F(CudaBackendTest, AnEvaluationOfNothingAsksNothingOfTheDevice) {
   Make(1);
-  Fail(0, "CopyToHost");
+  states_[0]->Fail("CopyToHost");
   EXPECT_TRUE(Run(0)->violations.empty());
   EXPECT_TRUE(failures_.empty());
 }
@@ -231,19 +225,13 @@ TEST_F(CudaBackendTest, ABatchHasAtMostItsShareOfWhatTheDeviceHas) {
 
 TEST_F(CudaBackendTest, ADeviceThatFailsSeveralBatchesIsToldOnce) {
   Make(1);
-  Hold(0, true);
+  states_[0]->Hold(true);
   std::vector<std::unique_ptr<Task>> tasks;
   for (int i = 0; i < 2; ++i) tasks.push_back(Prepare(1000));
-  std::vector<std::thread> threads;
-  for (const auto& task : tasks) {
-    threads.emplace_back([this, &task] {
-      Task* pointers[] = {task.get()};
-      engine_->Run(pointers);
-    });
-  }
-  AwaitInFlight(0, 2);
-  Fail(0, "Synchronize");
-  Hold(0, false);
+  std::vector<std::thread> threads = RunEach(tasks);
+  states_[0]->AwaitInFlight(2);
+  states_[0]->Fail("Synchronize");
+  states_[0]->Hold(false);
   for (std::thread& thread : threads) thread.join();
   for (const auto& task : tasks) {
     EXPECT_EQ(ReasonOf(*task), Reason::kDeviceFailed);
@@ -253,28 +241,22 @@ TEST_F(CudaBackendTest, ADeviceThatFailsSeveralBatchesIsToldOnce) {
 
 TEST_F(CudaBackendTest, ABatchIsTriedOnTwoDevicesAtMost) {
   Make(3);
-  Fail(0, "Run");
-  Fail(1, "Run");
-  Fail(2, "Run");
+  states_[0]->Fail("Run");
+  states_[1]->Fail("Run");
+  states_[2]->Fail("Run");
   EXPECT_EQ(ReasonOf(*Run(1000)), Reason::kDeviceFailed);
   EXPECT_EQ(failures_.size(), 2u);
 }
 
 TEST_F(CudaBackendTest, TwoBatchesAreInFlightAndTheThirdWaits) {
   Make(1);
-  Hold(0, true);
+  states_[0]->Hold(true);
   std::vector<std::unique_ptr<Task>> tasks;
   for (int i = 0; i < 3; ++i) tasks.push_back(Prepare(1000));
-  std::vector<std::thread> threads;
-  for (const auto& task : tasks) {
-    threads.emplace_back([this, &task] {
-      Task* pointers[] = {task.get()};
-      engine_->Run(pointers);
-    });
-  }
-  AwaitInFlight(0, 2);
+  std::vector<std::thread> threads = RunEach(tasks);
+  states_[0]->AwaitInFlight(2);
   EXPECT_EQ(LaunchesOf(0), 2);
-  Hold(0, false);
+  states_[0]->Hold(false);
   for (std::thread& thread : threads) thread.join();
   EXPECT_EQ(LaunchesOf(0), 3);
   absl::MutexLock lock(&states_[0]->mutex);
@@ -283,21 +265,15 @@ TEST_F(CudaBackendTest, TwoBatchesAreInFlightAndTheThirdWaits) {
 
 TEST_F(CudaBackendTest, TheDeviceWithTheFewestBatchesIsNext) {
   Make(2);
-  Hold(0, true);
-  Hold(1, true);
+  states_[0]->Hold(true);
+  states_[1]->Hold(true);
   std::vector<std::unique_ptr<Task>> tasks;
   for (int i = 0; i < 2; ++i) tasks.push_back(Prepare(1000));
-  std::vector<std::thread> threads;
-  for (const auto& task : tasks) {
-    threads.emplace_back([this, &task] {
-      Task* pointers[] = {task.get()};
-      engine_->Run(pointers);
-    });
-  }
-  AwaitInFlight(0, 1);
-  AwaitInFlight(1, 1);
-  Hold(0, false);
-  Hold(1, false);
+  std::vector<std::thread> threads = RunEach(tasks);
+  states_[0]->AwaitInFlight(1);
+  states_[1]->AwaitInFlight(1);
+  states_[0]->Hold(false);
+  states_[1]->Hold(false);
   for (std::thread& thread : threads) thread.join();
 }
 
@@ -344,14 +320,14 @@ TEST_F(CudaBackendTest, AMappingThatOutlivesTheBackendIsUnpinnedWithIt) {
 
 TEST_F(CudaBackendTest, MemoryThatCannotBePinnedIsUsedAllTheSame) {
   Make(1);
-  Fail(0, "PinHost");
+  states_[0]->Fail("PinHost");
   EXPECT_TRUE(Run(1 << 19)->violations.empty());
   EXPECT_TRUE(failures_.empty());
 }
 
 TEST_F(CudaBackendTest, ADeviceThatFailedLeavesPinningToAnother) {
   Make(2);
-  Fail(0, "PinHost");
+  states_[0]->Fail("PinHost");
   const AlignedBuffer large =
       engine_->pool().Allocate(BufferPool::kMappedBytes);
   absl::MutexLock lock(&states_[1]->mutex);
@@ -363,7 +339,7 @@ TEST_F(CudaBackendTest, MemoryThatStaysPinnedNeverBecomesOtherMemory) {
   AlignedBuffer large = engine_->pool().Allocate(BufferPool::kMappedBytes);
   uint8_t* const data = large.data();
   *data = 17;
-  Fail(0, "UnpinHost");
+  states_[0]->Fail("UnpinHost");
   large = AlignedBuffer();
   engine_->pool().Trim();
   engine_->pool().Trim();
@@ -390,7 +366,7 @@ TEST_F(CudaBackendTest, SmallTensorsAreOneCopyAndLargeOnesAreCopiedDirectly) {
 
 TEST_F(CudaBackendTest, ABatchThatFailsIsWaitedForBeforeItsMemoryGoes) {
   Make(1);
-  Fail(0, "Run");
+  states_[0]->Fail("Run");
   Run(1000);
   absl::MutexLock lock(&states_[0]->mutex);
   EXPECT_EQ(states_[0]->synchronized, 1);

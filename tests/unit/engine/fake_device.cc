@@ -167,6 +167,24 @@ class FakeDevice : public cuda::Device {
 
 }  // namespace
 
+void FakeDeviceState::Fail(const std::string& call) {
+  absl::MutexLock lock(&mutex);
+  failing = call;
+}
+
+void FakeDeviceState::Hold(bool hold) {
+  absl::MutexLock lock(&mutex);
+  held = hold;
+}
+
+void FakeDeviceState::AwaitInFlight(int count) {
+  absl::MutexLock lock(&mutex);
+  const auto reached = [&]() ABSL_NO_THREAD_SAFETY_ANALYSIS {
+    return in_flight == count;
+  };
+  mutex.Await(absl::Condition(&reached));
+}
+
 std::unique_ptr<cuda::Device> MakeFakeDevice(
     const std::string& name, std::shared_ptr<FakeDeviceState> state) {
   return std::make_unique<FakeDevice>(name, std::move(state));

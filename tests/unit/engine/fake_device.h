@@ -18,6 +18,13 @@ namespace lossd {
 
 // What a test sees of a fake device, and tells it to do. Thread-safe.
 struct FakeDeviceState {
+  // The call of that name fails from now on; empty: none does.
+  void Fail(const std::string& call);
+  // Synchronize waits from now on, or goes on.
+  void Hold(bool hold);
+  // Waits until that many threads wait for the device.
+  void AwaitInFlight(int count);
+
   absl::Mutex mutex;
   int64_t device_bytes ABSL_GUARDED_BY(mutex) = 0;  // allocated now
   int64_t most_device_bytes ABSL_GUARDED_BY(mutex) = 0;
